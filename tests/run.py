@@ -1,0 +1,356 @@
+"""Every check of the collection, one after the other: what `make test` runs.
+
+    python tests/run.py                  all but the long ones
+    python tests/run.py --long           all
+    python tests/run.py unit lint        these, and what they need
+
+A step that fails does not stop those that do not need it. The last line counts the tests: pytest's own, and each other
+step as one. A passing step's output is not shown; a failing one's end is, and its whole log stays where the report says.
+
+KEEP=1 leaves Molecule's node up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Where testbed/build.py keeps its parts too.
+CACHE = pathlib.Path(os.environ.get("OPENLSP_CACHE") or pathlib.Path.home() / ".cache/openlsp.node")
+STATE = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local/state") / "openlsp.node"
+PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+# Logs are read later, in files; the checkout stays clean.
+PLAIN = {"NO_COLOR": "1", "MOLECULE_COMMAND_BORDERS": "0", "COLUMNS": "160", "PYTHONDONTWRITEBYTECODE": "1"}
+
+# ansible-test of ansible-core 2.19 looks for this file before it downloads it from a place of its own.
+GET_PIP = "get_pip_24_2.py"
+PIP = "pip==24.2"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One check: what is run, and where.
+
+    command: argv; or a function that does the work itself, prints what went wrong, and returns whether it went well.
+    needs: steps without which it makes no sense; always: cleans up, so it runs even where those failed or were interrupted.
+    diagnosis: a command that tells more when it failed.
+    tests: pytest runs in it and counts for itself, as JUnit XML.
+    minutes: after these it is stopped, and has failed.
+    """
+
+    name: str
+    command: Sequence[str] | Callable[[], bool]
+    cwd: pathlib.Path = ROOT
+    env: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    diagnosis: Sequence[str] = ()
+    always: bool = False
+    tests: bool = False
+    long: bool = False
+    minutes: int = 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step, in numbers of tests."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0
+
+
+class Workspace:
+    """The places of one run: logs, and the collection as Galaxy and ansible-test want to see it."""
+
+    def __init__(self) -> None:
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="openlsp.node-test-"))
+        self.tree = self.path / "ansible_collections/openlsp/node"
+        version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+        self.artifact = self.path / f"openlsp-node-{version}.tar.gz"
+        self.installed = self.path / "installed"
+        self.no_settings = self.path / "ansible.cfg"
+        self.no_settings.touch()
+
+    def export(self) -> bool:
+        """Copy what git tracks or would track, as it is on the disk, to a real (not linked) ansible_collections tree."""
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
+        for name in filter(None, names):
+            source, target = ROOT / name, self.tree / name
+            if os.path.lexists(source):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        # ansible-test knows only what stands beside the collection: those whose documentation and utilities we use.
+        bundle = next(pathlib.Path(sys.prefix).glob("lib/python*/site-packages/ansible_collections"))
+        (self.path / "ansible_collections/kubernetes").symlink_to(bundle / "kubernetes")
+        return True
+
+    def home_of_ansible_test(self) -> bool:
+        """Give ansible-test a home of its own, where it finds pip without asking beyond the package registry.
+
+        The user's settings of pip hold there too.
+        """
+        home = CACHE / "ansible-test"
+        script = home / ".ansible/test/cache" / GET_PIP
+        script.parent.mkdir(parents=True, exist_ok=True)
+        for name in (".config/pip", ".pip", ".cache/pip"):
+            link, target = home / name, pathlib.Path.home() / name
+            if target.exists() and not link.is_symlink():
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(target)
+        if not script.exists():
+            download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(self.path), PIP]
+            subprocess.run(download, check=True)
+            wheel = next(self.path.glob("pip-*.whl"))
+            unfinished = script.with_suffix(".new")
+            unfinished.write_text(get_pip(wheel.name, wheel.read_bytes()))
+            unfinished.rename(script)
+        return True
+
+    def artifact_holds_no_tests(self) -> bool:
+        """Say what the installed artifact has that serves a checkout only."""
+        root = self.installed / "ansible_collections/openlsp/node"
+        wanted = {"CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories",
+                  "meta", "playbooks", "plugins", "requirements.txt", "roles"}
+        found = {path.name for path in root.iterdir()}
+        for name in sorted(found - wanted):
+            print(f"{name} is in the artifact: name it in build_ignore of galaxy.yml, or here if the user needs it")
+        return found <= wanted
+
+
+def get_pip(name: str, wheel: bytes) -> str:
+    """A get-pip.py that carries pip's wheel."""
+    return f"""\
+import base64, os, runpy, sys, tempfile
+
+wheel = os.path.join(tempfile.mkdtemp(), {name!r})
+with open(wheel, "wb") as stream:
+    stream.write(base64.b85decode({base64.b85encode(wheel).decode()!r}))
+sys.path.insert(0, wheel)
+arguments = [a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel")]
+sys.argv = ["pip", "install", "--upgrade", "--force-reinstall", *arguments]
+runpy.run_module("pip", run_name="__main__")
+"""
+
+
+def all_steps(space: Workspace) -> list[Step]:
+    """The checks, the quick ones first."""
+    installed = {"ANSIBLE_COLLECTIONS_PATH": str(space.installed), "ANSIBLE_CONFIG": str(space.no_settings)}
+    apart = {"ANSIBLE_COLLECTIONS_PATH": str(space.path / "nothing"), "ANSIBLE_CONFIG": str(space.no_settings)}
+    test_home = {"HOME": str(CACHE / "ansible-test")}
+    antsibull_docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck"]
+    return [
+        Step("unit", [sys.executable, "-m", "pytest", "-q", "tests/unit"], tests=True),
+        Step("lint", ["ansible-lint", "--strict"]),
+        Step("export", space.export),
+        Step("docs", [*antsibull_docs, "--validate-collection-refs=self", "."], cwd=space.tree, needs=("export",)),
+        Step("changelog", ["antsibull-changelog", "lint"]),
+        Step("sanity home", space.home_of_ansible_test),
+        Step("sanity", ["ansible-test", "sanity", "--python", PYTHON_VERSION, "--color", "no", "--exclude", "testbed/"],
+             cwd=space.tree, env=test_home, needs=("export", "sanity home"), minutes=20),
+        # What Galaxy and its users will do. Away from the checkout's ansible.cfg: with the checkout on the collections
+        # path, the artifact would count as installed already.
+        Step("build", ["ansible-galaxy", "collection", "build", "--output-path", str(space.path), str(space.tree)],
+             cwd=space.path, env=apart, needs=("export",)),
+        Step("install", ["ansible-galaxy", "collection", "install", str(space.artifact), "-p", str(space.installed), "--offline"],
+             cwd=space.path, env=apart, needs=("build",)),
+        Step("artifact", space.artifact_holds_no_tests, needs=("install",)),
+        Step("site", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/cluster"), "--syntax-check"],
+             cwd=space.path, env=installed, needs=("install",)),
+        Step("ansible-doc", ["sh", "-ec", "ansible-doc openlsp.node.lnd_macaroon_secret; ansible-doc -t role openlsp.node.lnd"],
+             cwd=space.path, env=installed, needs=("install",)),
+        Step("requirements", [sys.executable, "-m", "pip", "install", "--quiet", "--requirement", "requirements.txt"],
+             cwd=space.tree, needs=("export",)),
+        Step("importer", [sys.executable, "-m", "galaxy_importer.main", str(space.artifact)],
+             cwd=space.path, env=apart, needs=("build",)),
+        # The real thing; then the artifact on the same node, which shows what it lacks.
+        Step("parts of the node", [sys.executable, "testbed/build.py"], minutes=60),
+        Step("clean host", ["molecule", "destroy"]),
+        Step("molecule", ["molecule", "test", "--destroy=never"], needs=("parts of the node", "clean host"),
+             diagnosis=[sys.executable, "tests/diagnosis.py", str(STATE / "molecule-default/kubeconfig")], tests=True, minutes=40),
+        Step("site, installed", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/demo")],
+             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, needs=("install", "molecule")),
+        # The node is there and as wanted: what is left is the payment.
+        Step("make demo", ["make", "demo"], env={"TESTBED": "molecule-default"}, needs=("molecule",)),
+        # With a home of its own, where there is nothing to remove; what others use must stay.
+        Step("make clean", ["sh", "-ec", "mkdir $TMPDIR; make clean; podman container exists openlsp-molecule-default"], cwd=space.tree,
+             env={"XDG_STATE_HOME": str(space.path / "state"), "OPENLSP_CACHE": str(space.path / "cache"), "TMPDIR": str(space.path / "tmp")},
+             needs=("export", "molecule")),
+        Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "molecule/default/tests"],
+             env={"TESTBED": "molecule-default"}, needs=("molecule",), tests=True, long=True, minutes=60),
+        Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy"], needs=("molecule",), always=True),
+        # What does not fit.
+        Step("docs, all references", [*antsibull_docs, "--validate-collection-refs=all", "."],
+             cwd=space.tree, needs=("export",), long=True, minutes=20),
+    ]
+
+
+class Runner:
+    """Runs steps, tells what happens while it happens, and remembers what came of them."""
+
+    def __init__(self, space: Workspace) -> None:
+        self.space = space
+        self.outcomes: dict[str, Outcome] = {}
+        self.interrupted = False
+
+    def run(self, step: Step) -> None:
+        """Run one step where what it needs went well; say how it went."""
+        missing = [name for name in step.needs if self.outcomes[name].failed or self.outcomes[name].skipped]
+        if (missing or self.interrupted) and not step.always:
+            why = "interrupted" if self.interrupted else f"it needs {', '.join(missing)}"
+            print(f"== {step.name}: left out, {why}", flush=True)
+            self.outcomes[step.name] = Outcome(skipped=1)
+            return
+        print(f"== {step.name}", flush=True)
+        log = self.space.path / f"{step.name.replace(' ', '-')}.log"
+        junit = log.with_suffix(".xml")
+        start = time.monotonic()
+        well = self._call(step, log) if callable(step.command) else self._spawn(step, log, junit)
+        outcome = count(well, junit if step.tests else None, time.monotonic() - start)
+        self.outcomes[step.name] = outcome
+        if outcome.failed:
+            print("\n".join(log.read_text(errors="replace").splitlines()[-100:]))
+            print(f"   FAILED after {outcome.seconds:.0f} s: {step.name}; the whole log: {log}", flush=True)
+            if step.diagnosis:
+                more = log.with_suffix(".diagnosis")
+                self._spawn(replace(step, command=step.diagnosis, tests=False, minutes=3), more, junit)
+                print(f"   what the node says: {more}", flush=True)
+        else:
+            tests = f", {outcome.passed} tests" if step.tests else ""
+            print(f"   ok, {outcome.seconds:.0f} s{tests}", flush=True)
+
+    def _call(self, step: Step, log: pathlib.Path) -> bool:
+        """Run a step that is a function; what it prints goes to the log."""
+        with log.open("w") as stream:
+            before, sys.stdout = sys.stdout, stream
+            try:
+                return step.command()
+            except (OSError, subprocess.CalledProcessError, StopIteration) as error:
+                print(repr(error), file=stream)
+                return False
+            finally:
+                sys.stdout = before
+
+    def _spawn(self, step: Step, log: pathlib.Path, junit: pathlib.Path) -> bool:
+        """Run a step that is a command; once a minute tell the last line that it wrote."""
+        env = {**os.environ, **PLAIN, **step.env}
+        if step.tests:
+            env["PYTEST_ADDOPTS"] = f"--junitxml={junit}"
+        start, told = time.monotonic(), 0
+        with log.open("wb") as stream:
+            try:
+                process = subprocess.Popen(step.command, cwd=step.cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream,
+                                           stderr=subprocess.STDOUT, start_new_session=True)
+            except OSError as error:
+                stream.write(f"{step.command[0]}: {error}\n".encode())
+                return False
+            try:
+                while (minutes := int(time.monotonic() - start) // 60) < step.minutes:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(timeout=1) == 0
+                    if minutes > told:
+                        told = minutes
+                        print(f"   {minutes} min: {last_line(log)}", flush=True)
+                stream.write(f"\nStopped: not done after {step.minutes} minutes.\n".encode())
+            except KeyboardInterrupt:
+                self.interrupted = True
+                stream.write(b"\nStopped: interrupted.\n")
+            stop(process)
+            return False
+
+
+def last_line(log: pathlib.Path) -> str:
+    """The end of what a step has written so far, to fit on a line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return next(filter(None, reversed(lines)), "")[:120]
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a step's whole process group, politely first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=20)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def count(well: bool, junit: pathlib.Path | None, seconds: float) -> Outcome:
+    """Turn a step's end into numbers of tests; a step that promised tests and ran none has failed."""
+    if junit is None:
+        return Outcome(passed=int(well), failed=int(not well), seconds=seconds)
+    sums = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    if junit.exists():
+        for suite in xml.etree.ElementTree.parse(junit).getroot().iter("testsuite"):
+            for name in sums:
+                sums[name] += int(suite.get(name, 0))
+    failed = sums["failures"] + sums["errors"]
+    passed = sums["tests"] - failed - sums["skipped"]
+    if not failed and (not well or not passed):
+        failed = 1
+    return Outcome(passed=passed, failed=failed, skipped=sums["skipped"], seconds=seconds)
+
+
+def chosen(steps: Sequence[Step], names: Sequence[str], long: bool) -> list[Step]:
+    """The named steps and what they need; without names all, the long ones only where asked for."""
+    if not names:
+        return [step for step in steps if long or not step.long]
+    by_name = {step.name: step for step in steps}
+    wanted: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = queue.pop()
+        if name not in by_name:
+            sys.exit(f"There is no step {name!r}; there are: {', '.join(by_name)}")
+        wanted.add(name)
+        queue += by_name[name].needs
+        queue += [step.name for step in steps if step.always and name in step.needs and step.name not in wanted]
+    return [step for step in steps if step.name in wanted]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", help="names of steps")
+    parser.add_argument("--long", action="store_true", help="also what does not fit into `make test`")
+    arguments = parser.parse_args()
+    # The tools that stand beside this Python, also where its virtual environment is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    space = Workspace()
+    steps = chosen(all_steps(space), arguments.steps, arguments.long)
+    runner = Runner(space)
+    start = time.monotonic()
+    for step in steps:
+        runner.run(step)
+    outcomes = runner.outcomes.values()
+    failed = [name for name, outcome in runner.outcomes.items() if outcome.failed]
+    print(f"\n{len(steps)} steps in {time.monotonic() - start:.0f} s")
+    if failed:
+        print(f"Failed: {', '.join(failed)}; the logs are in {space.path}")
+    else:
+        shutil.rmtree(space.path)
+    passed, broken, skipped = (sum(getattr(o, key) for o in outcomes) for key in ("passed", "failed", "skipped"))
+    print(f"{passed} passed, {broken} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+# Copyright (c) 2026, the openlsp.node authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action openlsp.node.validate; its documentation is in plugins/modules/validate.py."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster
+from ansible_collections.openlsp.node.plugins.module_utils._credentials import NETWORK_DIRECTORIES
+from ansible_collections.openlsp.node.plugins.plugin_utils import _checks, _wallet_file
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+NETWORK_LABEL = "openlsp.org/network"
+
+# Stands in for a network that does not exist while the other checks look on: it raises no further complaint.
+SAFEST_NETWORK = "regtest"
+
+# What the roles do in a namespace, as (verb, group, resource).
+NEEDED_RIGHTS = (
+    ("list", "", "secrets"), ("create", "", "secrets"), ("patch", "", "secrets"), ("patch", "", "configmaps"), ("patch", "", "services"),
+    ("patch", "", "serviceaccounts"), ("patch", "apps", "statefulsets"), ("patch", "networking.k8s.io", "networkpolicies"),
+    ("patch", "policy", "poddisruptionbudgets"), ("get", "", "pods"), ("create", "", "pods/exec"), ("create", "", "pods/portforward"),
+)
+
+
+class ActionModule(ActionBase):
+    """See plugins/modules/validate.py."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict:
+        """Ansible's entry point."""
+        super().run(tmp, task_vars)
+        _validation, given = self.validate_argument_spec({"roles": {"type": "list", "elements": "str", "required": True}})
+        task_vars = task_vars or {}
+        specs = {role: self._yaml(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"] for role in given["roles"]}
+        defaults = {name: value for role in specs for name, value in self._yaml(role, "defaults/main.yml").items()}
+        options = {name: option for spec in specs.values() for name, option in spec.items()}
+        options["openlsp_network"] = {"type": "str", "choices": list(NETWORK_DIRECTORIES)}
+        mistakes = list(_checks.unknown_variables(task_vars, options, specs))
+        values = self._values(options, defaults, task_vars, mistakes)
+        mistakes += _checks.contradictions(values)
+        mistakes += self._wallet_mistakes(values, task_vars["inventory_hostname"])
+        mistakes += _cluster_mistakes(values)
+        if mistakes:
+            raise AnsibleActionFail(_message(task_vars["inventory_hostname"], mistakes))
+        return {"changed": False}
+
+    def _yaml(self, role: str, path: str) -> dict:
+        return self._loader.load_from_file(str(ROLES / role / path), trusted_as_template=True)
+
+    def _values(self, options: dict, defaults: dict, task_vars: dict, mistakes: list[str]) -> dict:
+        """Every variable's value. In the place of one that cannot be used stands its default, so that the other checks still find their mistakes."""
+        variables = {**defaults, **task_vars}
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+        values = {}
+        for name in ("openlsp_network", *_checks.SHARED, *options):
+            if name in values or (name not in variables and name != "openlsp_network"):
+                continue
+            try:
+                values[name] = _checked(name, templar.template(variables.get(name)), options.get(name, {}))
+            except (AnsibleError, ValueError) as error:
+                mistakes.append(f"{name}: {error}")
+                variables[name] = defaults.get(name, SAFEST_NETWORK)
+                values[name] = templar.template(variables[name])
+        return values
+
+    def _wallet_mistakes(self, values: dict, host: str) -> Iterator[str]:
+        """Where the seed will go must be ready before there is a seed."""
+        try:
+            vault = _wallet_file.vault(values["lnd_wallet_vault_password_file"], self._loader)
+        except _wallet_file.WalletFileError as error:
+            yield f"lnd_wallet_vault_password_file: {error}"
+            return
+        path = Path(values["lnd_wallet_file"]).expanduser()
+        try:
+            wallet = _wallet_file.read(path, vault)
+        except _wallet_file.WalletFileError as error:
+            yield f"lnd_wallet_file: {error}"
+            return
+        if wallet and (wallet.node, wallet.network) != (host, values["lnd_network"]):
+            yield (f"lnd_wallet_file: {path} holds the wallet of {wallet.node} on {wallet.network}, not of {host} on {values['lnd_network']}; "
+                   "name another file")
+        if not wallet:
+            yield from _unwritable(path)
+
+
+def _unwritable(path: Path) -> Iterator[str]:
+    parent = [each for each in path.parents if each.exists()][0]
+    try:
+        # A file without a name, gone at once. Asking for the right is not enough: root has it on every read-only file system.
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        yield f"lnd_wallet_file: {path} could not be written: {parent}: {error.strerror}; name another file"
+
+
+def _cluster_mistakes(values: dict) -> Iterator[str]:
+    namespace = values["namespace_name"]
+    try:
+        cluster = _cluster.connect(values.get("openlsp_kubeconfig"), values.get("openlsp_context"))
+        yield from _missing_rights(cluster, namespace, values["namespace_create"])
+        yield from _other_networks(cluster, namespace, values["lnd_network"])
+    except _cluster.ClusterError as error:
+        yield f"openlsp_kubeconfig: {error}"
+
+
+def _missing_rights(cluster: _cluster.Cluster, namespace: str, create: bool) -> Iterator[str]:
+    def allowed(verb: str, group: str, resource: str, of_namespace: str | None) -> bool:
+        resource, _slash, subresource = resource.partition("/")
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {
+            "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": of_namespace}}}
+        return cluster.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)["status"]["allowed"]
+
+    with _cluster.explained("cannot ask the cluster for your rights"):
+        missing = [f"{verb} {resource}" for verb, group, resource in NEEDED_RIGHTS if not allowed(verb, group, resource, namespace)]
+        if create and not allowed("patch", "", "namespaces", None):
+            yield (f"namespace_create: you have no right to make the namespace {namespace}; "
+                   "let an administrator make it and set namespace_create to false")
+    if missing:
+        yield f"openlsp_namespace: in {namespace} you have no right to {', '.join(missing)}; ask for a role with these rights, or name another namespace"
+
+
+def _other_networks(cluster: _cluster.Cluster, namespace: str, network: str) -> Iterator[str]:
+    with _cluster.explained(f"cannot look at what namespace {namespace} holds"):
+        found = [item for path in (f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
+                 for item in cluster.request("GET", path, {"labelSelector": NETWORK_LABEL})["items"]]
+    for each in found:
+        there, name = each["metadata"]["labels"][NETWORK_LABEL], each["metadata"]["name"]
+        if there != network:
+            yield (f"openlsp_network: {network}, but {name} in namespace {namespace} holds data of {there}; "
+                   f"set it to {there}, or set openlsp_namespace to another namespace")
+
+
+def _checked(name: str, value: Any, option: dict) -> Any:
+    """The value as the type that its argument spec names. Raises ValueError."""
+    if name == "openlsp_network" and value is None:
+        raise ValueError(f"it is not set; choose one of {', '.join(option['choices'])}")
+    spec = {key: option[key] for key in ("type", "elements", "choices", "no_log") if key in option}
+    result = ArgumentSpecValidator({name: spec}).validate({name: value})
+    if result.error_messages:
+        raise ValueError("; ".join(result.error_messages))
+    return result.validated_parameters[name]
+
+
+def _message(host: str, mistakes: list[str]) -> str:
+    count = "one mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return f"The inventory of {host} has {count}; nothing was touched.\n" + "\n".join(f"  - {each}" for each in mistakes)

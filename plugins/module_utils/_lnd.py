@@ -1,0 +1,152 @@
+# Copyright (c) 2026, the openlsp.node authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LND's REST API over any socket. Knows nothing of Ansible or Kubernetes.
+
+The calls and their JSON: lnrpc/*.proto and lnrpc/*.yaml of LND; every ``bytes`` field is base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+import ssl
+from typing import Any, Callable, Iterable
+
+from ansible_collections.openlsp.node.plugins.module_utils._macaroon import Permission
+
+REST_PORT = 8080
+
+# States in which the RPC server takes macaroons. SERVER_ACTIVE follows RPC_ACTIVE once the wallet has caught up with
+# the chain, which takes hours in an initial block download.
+ACTIVE_STATES = ("RPC_ACTIVE", "SERVER_ACTIVE")
+
+# Seconds for one answer. Creating a wallet stretches its password by scrypt: seconds on a Raspberry Pi.
+_ANSWER_TIMEOUT = 60
+
+
+class LndError(Exception):
+    """LND refused a call, in its own words; ``code`` is the gRPC status code, or None where LND did not answer."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Lnd:
+    """A client for one LND. Opens its connection at the first call and again after LND closed it."""
+
+    def __init__(self, connect: Callable[[], Any], certificate: bytes) -> None:
+        """connect: makes a connected stream socket to LND's REST port. certificate: LND's tls.cert, PEM; nothing else is trusted."""
+        self._connect = connect
+        self._certificate = certificate
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> Lnd:
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; a later call opens a new one."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def call(self, method: str, path: str, body: dict | None = None, macaroon: bytes | None = None) -> dict:
+        """One call, such as ``call("GET", "/v1/getinfo", macaroon=readonly)``; the answer's JSON.
+
+        Raises LndError when LND refuses the call, is not reachable or does not hold the pinned certificate.
+        """
+        headers = {"Content-Type": "application/json"}
+        if macaroon is not None:
+            headers["Grpc-Metadata-macaroon"] = macaroon.hex()
+        try:
+            connection = self._open()
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise LndError(f"LND does not answer: {_network_reason(error)}") from error
+        try:
+            content = json.loads(answer or b"{}")
+        except ValueError:
+            raise LndError(f"{path}: LND answered HTTP {response.status} with something that is not JSON") from None
+        if response.status != 200:
+            # A streaming call wraps its error.
+            error = content.get("error", content)
+            raise LndError(error.get("message", f"HTTP {response.status}"), error.get("code"))
+        return content
+
+    def state(self) -> str:
+        """WAITING_TO_START, NON_EXISTING, LOCKED, UNLOCKED, RPC_ACTIVE or SERVER_ACTIVE (lnrpc/stateservice.proto)."""
+        return self.call("GET", "/v1/state")["state"]
+
+    def generate_seed(self, passphrase: str = "") -> list[str]:
+        """24 words of a new aezeed. LND keeps nothing of it."""
+        query = f"?aezeed_passphrase={_url_base64(passphrase)}" if passphrase else ""
+        return self.call("GET", f"/v1/genseed{query}")["cipher_seed_mnemonic"]
+
+    def init_wallet(self, password: str, seed: list[str], passphrase: str, recovery_window: int) -> None:
+        """Create the wallet. recovery_window: addresses to look for on the chain, 0 for a seed that was never used."""
+        body = {"wallet_password": _base64(password.encode()), "cipher_seed_mnemonic": seed, "recovery_window": recovery_window}
+        if passphrase:
+            body["aezeed_passphrase"] = _base64(passphrase.encode())
+        self.call("POST", "/v1/initwallet", body)
+
+    def accepts(self, macaroon: bytes, permissions: Iterable[Permission], asked_with: bytes) -> str | None:
+        """None when LND lets this macaroon do all of that, otherwise LND's reason.
+
+        asked_with: a macaroon that holds macaroon:read.
+        """
+        body = {"macaroon": _base64(macaroon),
+                "permissions": [{"entity": p.entity, "action": p.action} for p in sorted(permissions)]}
+        try:
+            self.call("POST", "/v1/macaroon/checkpermissions", body, asked_with)
+        except LndError as error:
+            if error.code is None:
+                raise
+            return str(error)
+        return None
+
+    def _open(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            connection = http.client.HTTPConnection("localhost", timeout=_ANSWER_TIMEOUT)
+            connection.sock = _pinned(self._connect(), self._certificate)
+            # Without this a broken connection would be opened again by http.client itself, past the pod and in the clear.
+            connection.auto_open = 0
+            self._connection = connection
+        return self._connection
+
+
+def _pinned(sock: Any, certificate: bytes) -> ssl.SSLSocket:
+    """TLS to exactly the holder of this certificate: LND signs its own, so the certificate is its identity."""
+    pem = certificate.decode("ascii")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=pem)
+    sock.settimeout(_ANSWER_TIMEOUT)
+    tls = context.wrap_socket(sock, server_hostname="localhost")
+    if tls.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(pem):
+        tls.close()
+        raise ssl.SSLError("it holds another certificate than its tls.cert")
+    return tls
+
+
+def _network_reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted ({error.verify_message})"
+    if isinstance(error, (socket.timeout, TimeoutError)):
+        return f"no answer within {_ANSWER_TIMEOUT} s"
+    return str(error) or type(error).__name__
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _url_base64(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()

@@ -1,9 +1,10 @@
-"""Every check of the collection, one after the other: what `make test` runs.
+"""Every check of the collection: what `make test` runs.
 
     python tests/run.py                  all but the long ones
     python tests/run.py --long           all
     python tests/run.py unit lint        these, and what they need
 
+The steps that use the node run one after the other, and beside them those that do not: a node waits more than it computes.
 A step that fails does not stop those that do not need it. The last line counts the tests: pytest's own, and each other
 step as one. A passing step's output is not shown; a failing one's end is, and its whole log stays where the report says.
 
@@ -22,10 +23,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TextIO
 
 import yaml
 
@@ -47,7 +50,8 @@ PIP = "pip==24.2"
 class Step:
     """One check: what is run, and where.
 
-    command: argv; or a function that does the work itself, prints what went wrong, and returns whether it went well.
+    command: argv; or a function that does the work itself, writes what went wrong to a log, and returns whether it went well.
+    node: it uses the test node.
     needs: steps without which it makes no sense; always: cleans up, so it runs even where those failed or were interrupted.
     diagnosis: a command that tells more when it failed.
     tests: pytest runs in it and counts for itself, as JUnit XML.
@@ -55,11 +59,12 @@ class Step:
     """
 
     name: str
-    command: Sequence[str] | Callable[[], bool]
+    command: Sequence[str] | Callable[[TextIO], bool]
     cwd: pathlib.Path = ROOT
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     diagnosis: Sequence[str] = ()
+    node: bool = False
     always: bool = False
     tests: bool = False
     long: bool = False
@@ -88,7 +93,7 @@ class Workspace:
         self.no_settings = self.path / "ansible.cfg"
         self.no_settings.touch()
 
-    def export(self) -> bool:
+    def export(self, _log: TextIO) -> bool:
         """Copy what git tracks or would track, as it is on the disk, to a real (not linked) ansible_collections tree."""
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
@@ -102,7 +107,7 @@ class Workspace:
         (self.path / "ansible_collections/kubernetes").symlink_to(bundle / "kubernetes")
         return True
 
-    def home_of_ansible_test(self) -> bool:
+    def home_of_ansible_test(self, _log: TextIO) -> bool:
         """Give ansible-test a home of its own, where it finds pip without asking beyond the package registry.
 
         The user's settings of pip hold there too.
@@ -124,14 +129,14 @@ class Workspace:
             unfinished.rename(script)
         return True
 
-    def artifact_holds_no_tests(self) -> bool:
+    def artifact_holds_no_tests(self, log: TextIO) -> bool:
         """Say what the installed artifact has that serves a checkout only."""
         root = self.installed / "ansible_collections/openlsp/node"
         wanted = {"CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories",
                   "meta", "playbooks", "plugins", "requirements.txt", "roles"}
         found = {path.name for path in root.iterdir()}
         for name in sorted(found - wanted):
-            print(f"{name} is in the artifact: name it in build_ignore of galaxy.yml, or here if the user needs it")
+            print(f"{name} is in the artifact: name it in build_ignore of galaxy.yml, or here if the user needs it", file=log)
         return found <= wanted
 
 
@@ -181,21 +186,22 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("importer", [sys.executable, "-m", "galaxy_importer.main", str(space.artifact)],
              cwd=space.path, env=apart, needs=("build",)),
         # The real thing; then the artifact on the same node, which shows what it lacks.
-        Step("parts of the node", [sys.executable, "testbed/build.py"], minutes=60),
-        Step("clean host", ["molecule", "destroy"]),
+        Step("parts of the node", [sys.executable, "testbed/build.py"], node=True, minutes=60),
+        Step("clean host", ["molecule", "destroy"], node=True),
         Step("molecule", ["molecule", "test", "--destroy=never"], needs=("parts of the node", "clean host"),
-             diagnosis=[sys.executable, "tests/diagnosis.py", str(STATE / "molecule-default/kubeconfig")], tests=True, minutes=40),
+             diagnosis=[sys.executable, "tests/diagnosis.py", str(STATE / "molecule-default/kubeconfig")], node=True, tests=True, minutes=40),
         Step("site, installed", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/demo")],
-             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, needs=("install", "molecule")),
-        # The node is there and as wanted: what is left is the payment.
-        Step("make demo", ["make", "demo"], env={"TESTBED": "molecule-default"}, needs=("molecule",)),
+             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, node=True, needs=("install", "molecule")),
+        # As after a power cut: the user does nothing but call it again.
+        Step("make demo", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], node=True,
+             env={"TESTBED": "molecule-default"}, needs=("molecule", "site, installed")),
         # With a home of its own, where there is nothing to remove; what others use must stay.
         Step("make clean", ["sh", "-ec", "mkdir $TMPDIR; make clean; podman container exists openlsp-molecule-default"], cwd=space.tree,
              env={"XDG_STATE_HOME": str(space.path / "state"), "OPENLSP_CACHE": str(space.path / "cache"), "TMPDIR": str(space.path / "tmp")},
-             needs=("export", "molecule")),
+             node=True, needs=("export", "molecule")),
         Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "molecule/default/tests"],
-             env={"TESTBED": "molecule-default"}, needs=("molecule",), tests=True, long=True, minutes=60),
-        Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy"], needs=("molecule",), always=True),
+             env={"TESTBED": "molecule-default"}, node=True, needs=("molecule",), tests=True, long=True, minutes=60),
+        Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy"], node=True, needs=("molecule",), always=True),
         # What does not fit.
         Step("docs, all references", [*antsibull_docs, "--validate-collection-refs=all", "."],
              cwd=space.tree, needs=("export",), long=True, minutes=20),
@@ -208,23 +214,46 @@ class Runner:
     def __init__(self, space: Workspace) -> None:
         self.space = space
         self.outcomes: dict[str, Outcome] = {}
-        self.interrupted = False
+        self._ended = threading.Condition()
+        self._interrupted = False
 
-    def run(self, step: Step) -> None:
+    def run(self, steps: Sequence[Step]) -> None:
+        """Run the steps of the node and, beside them, the others."""
+        threading.Thread(target=self._one_by_one, args=([step for step in steps if not step.node],)).start()
+        self._one_by_one([step for step in steps if step.node])
+        self._wait_for(step.name for step in steps)
+
+    def _one_by_one(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            self._wait_for(step.needs)
+            outcome = self._outcome(step)
+            with self._ended:
+                self.outcomes[step.name] = outcome
+                self._ended.notify_all()
+
+    def _wait_for(self, names: Iterable[str]) -> None:
+        """Wait until these steps have ended, also where the user interrupts: what runs ends then, and what cleans up has to run."""
+        wanted = set(names)
+        with self._ended:
+            while not self.outcomes.keys() >= wanted:
+                try:
+                    self._ended.wait()
+                except KeyboardInterrupt:
+                    self._interrupted = True
+
+    def _outcome(self, step: Step) -> Outcome:
         """Run one step where what it needs went well; say how it went."""
         missing = [name for name in step.needs if self.outcomes[name].failed or self.outcomes[name].skipped]
-        if (missing or self.interrupted) and not step.always:
-            why = "interrupted" if self.interrupted else f"it needs {', '.join(missing)}"
+        if (missing or self._interrupted) and not step.always:
+            why = "interrupted" if self._interrupted else f"it needs {', '.join(missing)}"
             print(f"== {step.name}: left out, {why}", flush=True)
-            self.outcomes[step.name] = Outcome(skipped=1)
-            return
+            return Outcome(skipped=1)
         print(f"== {step.name}", flush=True)
         log = self.space.path / f"{step.name.replace(' ', '-')}.log"
         junit = log.with_suffix(".xml")
         start = time.monotonic()
         well = self._call(step, log) if callable(step.command) else self._spawn(step, log, junit)
         outcome = count(well, junit if step.tests else None, time.monotonic() - start)
-        self.outcomes[step.name] = outcome
         if outcome.failed:
             print("\n".join(log.read_text(errors="replace").splitlines()[-100:]))
             print(f"   FAILED after {outcome.seconds:.0f} s: {step.name}; the whole log: {log}", flush=True)
@@ -234,19 +263,18 @@ class Runner:
                 print(f"   what the node says: {more}", flush=True)
         else:
             tests = f", {outcome.passed} tests" if step.tests else ""
-            print(f"   ok, {outcome.seconds:.0f} s{tests}", flush=True)
+            print(f"   {step.name}: ok, {outcome.seconds:.0f} s{tests}", flush=True)
+        return outcome
 
-    def _call(self, step: Step, log: pathlib.Path) -> bool:
-        """Run a step that is a function; what it prints goes to the log."""
+    @staticmethod
+    def _call(step: Step, log: pathlib.Path) -> bool:
+        """Run a step that is a function."""
         with log.open("w") as stream:
-            before, sys.stdout = sys.stdout, stream
             try:
-                return step.command()
+                return step.command(stream)
             except (OSError, subprocess.CalledProcessError, StopIteration) as error:
                 print(repr(error), file=stream)
                 return False
-            finally:
-                sys.stdout = before
 
     def _spawn(self, step: Step, log: pathlib.Path, junit: pathlib.Path) -> bool:
         """Run a step that is a command; once a minute tell the last line that it wrote."""
@@ -262,15 +290,15 @@ class Runner:
                 stream.write(f"{step.command[0]}: {error}\n".encode())
                 return False
             try:
-                while (minutes := int(time.monotonic() - start) // 60) < step.minutes:
+                while (minutes := int(time.monotonic() - start) // 60) < step.minutes and (step.always or not self._interrupted):
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         return process.wait(timeout=1) == 0
                     if minutes > told:
                         told = minutes
-                        print(f"   {minutes} min: {last_line(log)}", flush=True)
-                stream.write(f"\nStopped: not done after {step.minutes} minutes.\n".encode())
+                        print(f"   {step.name}, {minutes} min: {last_line(log)}", flush=True)
+                stream.write(b"\nStopped: " + (b"interrupted" if self._interrupted else f"not done after {minutes} minutes".encode()) + b".\n")
             except KeyboardInterrupt:
-                self.interrupted = True
+                self._interrupted = True
                 stream.write(b"\nStopped: interrupted.\n")
             stop(process)
             return False
@@ -338,8 +366,7 @@ def main() -> int:
     steps = chosen(all_steps(space), arguments.steps, arguments.long)
     runner = Runner(space)
     start = time.monotonic()
-    for step in steps:
-        runner.run(step)
+    runner.run(steps)
     outcomes = runner.outcomes.values()
     failed = [name for name, outcome in runner.outcomes.items() if outcome.failed]
     print(f"\n{len(steps)} steps in {time.monotonic() - start:.0f} s")

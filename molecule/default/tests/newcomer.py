@@ -61,6 +61,8 @@ class Newcomer:
 
     def arrive(self) -> None:
         """The first run of the site for her: everything it says and every process is kept."""
+        self.leave()  # Where an earlier session was interrupted, or has only just ended.
+        eventually(lambda: not self._core.list_namespace(field_selector=f"metadata.name={self.name}").items, "her last namespace stays")
         with self.witness:
             self.first_run = self._site(*self.arguments, "-vvvv", "--diff")
         assert self.first_run.code == 0, self.first_run.output[-4000:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import kubernetes
 import pytest
 import testinfra
 from conftest import KUBECONFIG
@@ -93,3 +94,21 @@ def test_roles_caused_no_warning(core):
     warnings = [f"{event.metadata.namespace}/{event.involved_object.name}: {event.reason}: {event.message}"
                 for node in ("alice", "bob") for event in core.list_namespaced_event(node, field_selector="type=Warning").items]
     assert warnings == []
+
+
+@pytest.fixture
+def storage_class(api):
+    """Make a StorageClass whose provisioner is, or is not, known as a CSI driver; its name."""
+    storage, name = kubernetes.client.StorageV1Api(api), "csi.example.org"
+    storage.create_storage_class({"metadata": {"name": name}, "provisioner": name})
+    yield lambda csi: storage.create_csi_driver({"metadata": {"name": name}, "spec": {}}) if csi else None
+    storage.delete_storage_class(name)
+    if [each for each in storage.list_csi_driver().items if each.metadata.name == name]:
+        storage.delete_csi_driver(name)
+
+
+@pytest.mark.parametrize(("csi", "mode"), [(True, "ReadWriteOncePod"), (False, "ReadWriteOnce")])
+def test_only_one_pod_may_have_a_new_wallets_volume_where_the_storage_can_see_to_it(site, storage_class, csi, mode):
+    storage_class(csi)
+    run = site("-e", "lnd_storage_class=csi.example.org", playbook="molecule/default/tests/access_mode.yml", KUBECONFIG=str(KUBECONFIG))
+    assert f"chosen: {mode}" in run.output, run.output

@@ -32,12 +32,6 @@ def versions(core) -> dict[str, str]:
     return {item.metadata.name: item.metadata.resource_version for item in core.list_namespaced_secret("alice").items}
 
 
-def test_second_run_changes_nothing(core, settled):
-    secrets = versions(core)
-    assert settled().changed == {"alice": 0, "bob": 0}
-    assert versions(core) == secrets
-
-
 def test_second_run_in_check_mode_with_diff_changes_nothing(core, settled):
     secrets = versions(core)
     assert settled("--check", "--diff").changed == {"alice": 0, "bob": 0}

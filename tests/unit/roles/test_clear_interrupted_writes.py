@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parents[3] / "roles/lnd/files/set-aside-interrupted-wallet.sh"
+SCRIPT = pathlib.Path(__file__).parents[3] / "roles/lnd/files/clear-interrupted-writes.sh"
 
 # LND's image has BusyBox, the test node's GNU programs and dash; here it is what this machine has.
 SHELLS = {"sh": [], **({"busybox": ["busybox"]} if shutil.which("busybox") else {})}

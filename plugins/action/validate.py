@@ -68,7 +68,7 @@ class ActionModule(ActionBase):
             if name in values or (name not in variables and name != "openlsp_network"):
                 continue
             try:
-                values[name] = _checked(name, templar.template(variables.get(name)), options.get(name, {}))
+                values[name] = _checked(name, templar.template(variables.get(name)), options.get(name) or {"type": _checks.SHARED[name]})
             except (AnsibleError, ValueError) as error:
                 mistakes.append(f"{name}: {error}")
                 variables[name] = defaults.get(name, SAFEST_NETWORK)

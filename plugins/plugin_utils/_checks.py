@@ -12,9 +12,9 @@ import re
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Mapping
 
-# Variables that the collection's roles share; each role's own are in its argument_specs.yml.
-SHARED = ("openlsp_network", "openlsp_namespace", "openlsp_kubeconfig", "openlsp_context", "openlsp_allow_mainnet",
-          "openlsp_retain_volumes")
+# Variables that the collection's roles share, with their types; each role's own are in its argument_specs.yml.
+SHARED = {"openlsp_network": "str", "openlsp_namespace": "str", "openlsp_kubeconfig": "str", "openlsp_context": "str",
+          "openlsp_allow_mainnet": "bool", "openlsp_retain_volumes": "bool"}
 
 MAX_ALIAS_BYTES = 32  # BOLT 7, node_announcement
 

@@ -226,7 +226,11 @@ class Runner:
     def _one_by_one(self, steps: Sequence[Step]) -> None:
         for step in steps:
             self._wait_for(step.needs)
-            outcome = self._outcome(step)
+            outcome = Outcome(failed=1)
+            try:
+                outcome = self._outcome(step)
+            except Exception as error:  # pylint: disable=broad-except  # The other steps would wait for this one for ever.
+                print(f"   FAILED: {step.name}: {error!r}", flush=True)
             with self._ended:
                 self.outcomes[step.name] = outcome
                 self._ended.notify_all()

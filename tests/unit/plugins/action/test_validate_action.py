@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
+from ansible.template import Templar
 from ansible_collections.openlsp.node.plugins.action.validate import NEEDED_RIGHTS, ActionModule, _checked, _cluster_mistakes, _message
 from ansible_collections.openlsp.node.plugins.plugin_utils import _wallet_file
 from ansible_collections.openlsp.node.plugins.plugin_utils._wallet_file import Wallet
@@ -44,6 +45,15 @@ def test_a_refused_seed_is_not_repeated():
     with pytest.raises(ValueError) as refusal:
         _checked("lnd_wallet_seed", {"zebra": 1}, {"type": "list", "elements": "str", "no_log": True})
     assert "zebra" not in str(refusal.value)
+
+
+def test_variables_that_the_roles_share_have_types_too():
+    """With the text "True" in its place, mainnet was refused where it was allowed."""
+    action, mistakes = ActionModule.__new__(ActionModule), []
+    action._templar = Templar(loader=DataLoader())
+    values = action._values({"openlsp_network": NETWORK}, {}, {"openlsp_network": "mainnet", "openlsp_allow_mainnet": True}, mistakes)
+    assert values == {"openlsp_network": "mainnet", "openlsp_allow_mainnet": True}
+    assert not mistakes
 
 
 # --- where the seed goes -------------------------------------------------------------------------------------------

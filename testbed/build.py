@@ -4,6 +4,7 @@
 Each part below lands in the cache under a key: the SHA-256 of everything that determines it. What is there already is not
 built again. Nothing comes from a container registry: Go modules (checked against go.sum) and Debian packages are all it needs.
 
+    --vm      build the virtual machine in place of the node
     --image   print the name of the node's image for this checkout, and exit
     --clean   remove what this script made: the images and the cache
 """
@@ -92,7 +93,8 @@ SHELL = "base-files dash coreutils grep sed tar"
 
 DEBIAN = (
     Debian("node", "systemd systemd-sysv dbus python3 iproute2 iptables nftables conntrack ipset kmod mount procps runc"
-                   " etcd-server containernetworking-plugins ca-certificates", variant="minbase"),
+                   " etcd-server containernetworking-plugins ca-certificates openssh-server openssh-client rsync e2fsprogs"
+                   " python3-yaml", variant="minbase"),
     Debian("shell", SHELL),
     # Stands for Bitcoin Core, which Debian does not have. Never on mainnet: Knots left that chain.
     Debian("bitcoind", f"{SHELL} bitcoin-knots={KNOTS}*", suites=(SUITE, f"{SUITE}-backports")),
@@ -109,6 +111,14 @@ IMAGES = (
     # Holds a pod's namespaces: -P waits for a signal and reaps, which is all that a sandbox does.
     Image("pause:testbed", rootfs="pause", command=("/usr/bin/catatonit", "-P")),
 )
+
+# The virtual machine: a system that owns its kernel and its disks, as a Raspberry Pi does. It has no network but the way to this
+# machine, so what the roles install lies in a repository on its own disk.
+VM_PACKAGES = ("systemd systemd-sysv systemd-timesyncd udev dbus openssh-server sudo python3 python3-apt kmod iproute2 procps e2fsprogs attr acl"
+               " initramfs-tools linux-image-cloud-amd64")
+VM_REPOSITORY = "lvm2 btrfs-progs parted rsync mdadm cryptsetup-bin gdisk chrony"
+# `build.py --vm` and testbed/vm.py need these on this machine.
+VM_TOOLS = ("qemu-system-x86", "qemu-utils", "mtools", "dosfstools", "dpkg-dev", "e2fsprogs", "openssh-client")
 
 # Where the directories of node/ land in the node.
 NODE_FILES = {
@@ -286,6 +296,25 @@ def node_part(debian: dict[str, Part], go: dict[str, Part], images: Part) -> Par
     return Part("Image of the node", "node", key, make)
 
 
+def vm_part() -> Part:
+    """The virtual machine's first disk, its kernel, and the key of its user `pi`, in one directory."""
+    def make(target: Path) -> None:
+        log, root, mirror = log_of(target), target / "root", debian_mirror()
+        target.mkdir()
+        run(log, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pi", "-f", target / "key")
+        run(log, "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", "--skip=cleanup/apt/lists", f"--include={','.join(VM_PACKAGES.split())}",
+            # Before the kernel comes: it makes its initial RAM disk by these files.
+            f'--essential-hook=cp -r {HERE / "vm/image"}/. "$1/"',
+            f'--customize-hook=sh -ex {HERE / "vm/customize.sh"} "$1" {target / "key.pub"} {VM_REPOSITORY}',
+            SUITE, root, f"deb {mirror} {SUITE} main")
+        for name in ("vmlinuz", "initrd.img"):
+            shutil.copy(root / name, target / name)
+        run(log, "mkfs.ext4", "-q", "-d", root, target / "root.raw", "3G")
+        shutil.rmtree(root)
+
+    return Part("Virtual machine", "vm", digest(VM_PACKAGES, VM_REPOSITORY, vm_part, HERE / "vm/image", HERE / "vm/customize.sh"), make)
+
+
 def parts() -> list[Part]:
     """Every part, each after those that it is made of; the node's image is the last."""
     debian = {spec.name: debian_part(spec) for spec in DEBIAN}
@@ -316,9 +345,9 @@ def lock() -> Iterator[None]:
         yield
 
 
-def install_packages() -> None:
-    """Install those of packages.txt that are missing."""
-    wanted = [line.split("#")[0].strip() for line in (HERE / "packages.txt").read_text().splitlines()]
+def install_packages(more: tuple[str, ...] = ()) -> None:
+    """Install those of packages.txt, and the others that are named, as far as they are missing."""
+    wanted = [*(line.split("#")[0].strip() for line in (HERE / "packages.txt").read_text().splitlines()), *more]
     known = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"], check=True, stdout=subprocess.PIPE, text=True).stdout
     missing = [name for name in wanted if name and f"{name} installed" not in known.splitlines()]
     if missing:
@@ -365,7 +394,7 @@ def remove(path: Path) -> None:
 
 def prune(current: list[Part]) -> None:
     """Drop what other keys left, except an image that a container was made from."""
-    keep = {part.path for part in current}
+    keep = {part.path for part in (*current, vm_part())}
     for path in (CACHE / "parts").iterdir():
         if path not in keep:
             remove(path)
@@ -402,6 +431,7 @@ def link_programs(current: list[Part]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vm", action="store_true", help="build the virtual machine in place of the node")
     parser.add_argument("--image", action="store_true", help="print the name of the node's image for this checkout")
     parser.add_argument("--clean", action="store_true", help="remove the images and the cache")
     arguments = parser.parse_args()
@@ -414,6 +444,10 @@ def main() -> None:
         if arguments.clean:
             return clean()
         start = time.monotonic()
+        if arguments.vm:
+            install_packages(VM_TOOLS)
+            build(vm_part())
+            return say(f"The virtual machine is {vm_part().path} ({time.monotonic() - start:.0f} s)")
         check_go()
         install_packages()
         current = parts()

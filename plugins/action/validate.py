@@ -12,7 +12,7 @@ from typing import Any, Iterator
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _disk_layout, _microk8s
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import NETWORK_DIRECTORIES
 from ansible_collections.openlsp.node.plugins.plugin_utils import _checks, _wallet_file
 
@@ -41,20 +41,30 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict | None = None) -> dict:
         """Ansible's entry point."""
         super().run(tmp, task_vars)
-        _validation, given = self.validate_argument_spec({"roles": {"type": "list", "elements": "str", "required": True}})
+        _validation, given = self.validate_argument_spec({
+            "roles": {"type": "list", "elements": "str", "required": True}, "cluster": {"type": "bool", "default": True}})
         task_vars = task_vars or {}
         specs = {role: self._yaml(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"] for role in given["roles"]}
         defaults = {name: value for role in specs for name, value in self._yaml(role, "defaults/main.yml").items()}
         options = {name: option for spec in specs.values() for name, option in spec.items()}
-        options["openlsp_network"] = {"type": "str", "choices": list(NETWORK_DIRECTORIES)}
+        lightning = "lnd" in specs
+        if lightning:
+            options["openlsp_network"] = {"type": "str", "choices": list(NETWORK_DIRECTORIES)}
         mistakes = list(_checks.unknown_variables(task_vars, options, specs))
         values = self._values(options, defaults, task_vars, mistakes)
-        mistakes += _checks.contradictions(values)
-        mistakes += self._wallet_mistakes(values, task_vars["inventory_hostname"])
-        mistakes += _cluster_mistakes(values)
+        if lightning:
+            mistakes += _checks.contradictions(values)
+            mistakes += self._wallet_mistakes(values, task_vars["inventory_hostname"])
+        if "disk_layout" in specs:
+            mistakes += _disk_layout.variable_mistakes(values)
+        if "microk8s" in specs:
+            mistakes += _microk8s.variable_mistakes(values)
+            mistakes += _checks.machines(task_vars["groups"].get("machines", ()))
+        if lightning and given["cluster"]:
+            mistakes += _cluster_mistakes(values)
         if mistakes:
             raise AnsibleActionFail(_message(task_vars["inventory_hostname"], mistakes))
-        return {"changed": False}
+        return {"changed": False, "cluster": given["cluster"]}
 
     def _yaml(self, role: str, path: str) -> dict:
         return self._loader.load_from_file(str(ROLES / role / path), trusted_as_template=True)
@@ -65,14 +75,18 @@ class ActionModule(ActionBase):
         templar = self._templar.copy_with_new_env(available_variables=variables)
         values = {}
         for name in ("openlsp_network", *_checks.SHARED, *options):
-            if name in values or (name not in variables and name != "openlsp_network"):
+            if name in values or (name not in variables and not (name == "openlsp_network" and name in options)):
                 continue
             try:
                 values[name] = _checked(name, templar.template(variables.get(name)), options.get(name) or {"type": _checks.SHARED[name]})
             except (AnsibleError, ValueError) as error:
                 mistakes.append(f"{name}: {error}")
-                variables[name] = defaults.get(name, SAFEST_NETWORK)
-                values[name] = templar.template(variables[name])
+                instead = SAFEST_NETWORK if name == "openlsp_network" else defaults.get(name)
+                if instead is None or instead is variables.pop(name, None):
+                    variables.pop(name, None)
+                    continue
+                variables[name] = instead
+                values[name] = templar.template(instead)
         return values
 
     def _wallet_mistakes(self, values: dict, host: str) -> Iterator[str]:

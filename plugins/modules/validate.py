@@ -10,7 +10,7 @@ module: validate
 short_description: Refuse an inventory that cannot work, with all of its mistakes at once
 version_added: 0.1.0
 description:
-  - Looks at every variable of a Lightning node before anything is touched - unknown names, wrong types and values, versions that are unsafe or do not go
+  - Looks at every variable of a host before anything is touched - unknown names, wrong types and values, versions that are unsafe or do not go
     together, a Vault password or wallet file that cannot be used, a cluster that does not answer, missing rights, and data of another network.
   - Each mistake is one line with the variable, its value and the remedy.
   - Runs on the controller.
@@ -20,6 +20,10 @@ options:
     type: list
     elements: str
     required: true
+  cluster:
+    description: Whether the cluster is asked too. It cannot be where this run is what makes it.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -38,4 +42,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+cluster:
+  description: Whether the cluster was asked.
+  returned: success
+  type: bool
+  sample: true
 """

@@ -101,7 +101,9 @@ def controller_files(since: float = STARTED) -> dict[str, bytes]:
     files = {}
     for top in (ROOT, STATE, pathlib.Path.home() / ".ansible", pathlib.Path(tempfile.gettempdir()), *map(pathlib.Path, TEMPORARY)):
         for directory, directories, names in os.walk(top):
-            directories[:] = [each for each in directories if top != ROOT or each not in NOT_THE_PROJECTS]
+            # What is mounted there is another program's: a tree with a /proc/kmsg in it, which never ends.
+            directories[:] = [each for each in directories
+                              if not (top == ROOT and each in NOT_THE_PROJECTS or os.path.ismount(os.path.join(directory, each)))]
             for path in (pathlib.Path(directory, name) for name in names):
                 # A file may go away meanwhile.
                 with contextlib.suppress(OSError):

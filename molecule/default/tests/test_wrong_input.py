@@ -51,6 +51,14 @@ def test_all_mistakes_are_shown_at_once(site):
     assert [each.split(":")[0] for each in complaints] == ["lnd_allias", "openlsp_network", "bitcoind_prune_mib", "openlsp_kubeconfig"]
 
 
+def test_a_machine_s_mistakes_are_shown_before_it_is_touched(site):
+    run = site("--limit", "pi", "-e", json.dumps({"microk8s_chanel": "x", "microk8s_channel": "1.28/stable", "disk_layout_confirm_serial": "1"}))
+    assert run.changed == {"pi": 0}
+    fatal = run.output.split("fatal: [pi]", 1)[1]
+    complaints = [line.strip()[2:].split(":")[0] for line in fatal.splitlines() if line.strip().startswith("- ")]
+    assert complaints == ["microk8s_chanel", "disk_layout_confirm_serial", "microk8s_channel"]
+
+
 def test_unreadable_password_file_is_refused(site, tmp_path):
     """A file that is no text, because root may read any file."""
     (tmp_path / "password").write_bytes(b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible_collections.openlsp.node.plugins.action.validate import NEEDED_RIGHTS, ActionModule, _checked, _cluster_mistakes, _message
 from ansible_collections.openlsp.node.plugins.plugin_utils import _wallet_file
 from ansible_collections.openlsp.node.plugins.plugin_utils._wallet_file import Wallet
@@ -54,6 +54,40 @@ def test_variables_that_the_roles_share_have_types_too():
     values = action._values({"openlsp_network": NETWORK}, {}, {"openlsp_network": "mainnet", "openlsp_allow_mainnet": True}, mistakes)
     assert values == {"openlsp_network": "mainnet", "openlsp_allow_mainnet": True}
     assert not mistakes
+
+
+@pytest.fixture
+def valued():
+    """The values and the mistakes of a host with these variables."""
+    def of(variables, options, defaults):
+        action, mistakes = ActionModule.__new__(ActionModule), []
+        action._templar = Templar(loader=DataLoader())
+        trusted = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in defaults.items()}
+        return action._values(options, trusted, variables, mistakes), mistakes
+    return of
+
+
+def test_a_machine_needs_no_network(valued):
+    assert valued({}, {"microk8s_timeout": {"type": "int"}}, {"microk8s_timeout": 1200}) == ({"microk8s_timeout": 1200}, [])
+
+
+def test_a_default_that_leads_nowhere_is_a_mistake_and_no_crash(valued):
+    values, mistakes = valued({}, {"microk8s_kubeconfig": {"type": "path"}}, {"microk8s_kubeconfig": "{{ openlsp_kubeconfig }}"})
+    assert values == {}
+    assert [each for each in mistakes if each.startswith("microk8s_kubeconfig: ") and "'openlsp_kubeconfig' is undefined" in each] == mistakes != []
+
+
+def test_a_refused_value_has_its_default_instead(valued):
+    values, mistakes = valued({"microk8s_timeout": "long"}, {"microk8s_timeout": {"type": "int"}}, {"microk8s_timeout": 1200})
+    assert values == {"microk8s_timeout": 1200}
+    assert len(mistakes) == 1
+
+
+def test_a_refused_value_that_roles_share_is_one_mistake(valued):
+    values, mistakes = valued({"openlsp_ip_families": {"ipv4": True}}, {"microk8s_ip_families": {"type": "list"}},
+                              {"microk8s_ip_families": "{{ openlsp_ip_families | default(['ipv4']) }}"})
+    assert values == {"microk8s_ip_families": ["ipv4"]}
+    assert [each.split(":")[0] for each in mistakes] == ["openlsp_ip_families"]
 
 
 # --- where the seed goes -------------------------------------------------------------------------------------------

@@ -96,10 +96,18 @@ def condition(of_pod: dict) -> str:
 
 
 def last_words(cluster: Cluster, namespace: str, name: str, container: str) -> str:
-    """The end of a container's log as the end of a message; empty where there is none."""
+    """The end of a container's log as the end of a message; before there is one, what the kubelet complains of; empty where there is neither."""
     try:
         with explained("no log"):
-            log = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{name}/log", {"container": container, "tailLines": 5})
+            log = cluster.text(f"/api/v1/namespaces/{namespace}/pods/{name}/log", {"container": container, "tailLines": 5}).strip()
+            return f". Its last words:\n{log}" if log else _last_warning(cluster, namespace, name)
     except ClusterError:
         return ""
-    return f". Its last words:\n{log.strip()}" if log.strip() else ""
+
+
+def _last_warning(cluster: Cluster, namespace: str, name: str) -> str:
+    """Such as that a volume's directory does not exist, which a pod's own status does not tell."""
+    query = {"fieldSelector": f"involvedObject.name={name},type=Warning"}
+    events = cluster.request("GET", f"/api/v1/namespaces/{namespace}/events", query)["items"]
+    latest = max(events, key=lambda each: each.get("lastTimestamp") or each["metadata"]["creationTimestamp"], default=None)
+    return f". Its last warning:\n{latest['reason']}: {latest['message']}" if latest else ""

@@ -12,15 +12,20 @@ import re
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Mapping
 
+from ansible_collections.openlsp.node.plugins.module_utils import _bootstrap
+
 # Variables that the collection's roles share, with their types; each role's own are in its argument_specs.yml.
 SHARED = {"openlsp_network": "str", "openlsp_namespace": "str", "openlsp_kubeconfig": "str", "openlsp_context": "str",
-          "openlsp_allow_mainnet": "bool", "openlsp_retain_volumes": "bool"}
+          "openlsp_allow_mainnet": "bool", "openlsp_retain_volumes": "bool", "openlsp_ip_families": "list"}
 
 MAX_ALIAS_BYTES = 32  # BOLT 7, node_announcement
 
 # The lowest version without a known hole, for each release line. From one line to the next the fixes are not cumulative.
 CORE_FLOORS = {30: (30, 3), 31: (31, 1), 32: (32, 1)}
 LND_FLOORS = {(0, 20): (0, 20, 7), (0, 21): (0, 21, 8)}
+
+# Twice bitcoind's least: it halves the target between the two chains (Bitcoin Core, doc/assumeutxo.md).
+SNAPSHOT_PRUNE_MIB = 1100
 
 # LND reads bitcoind's taproot state from a field that Core 32 no longer has (lnd#10683).
 LND_FOR_CORE_32 = (0, 21)
@@ -61,10 +66,18 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _versions(values)
     yield from _names(values)
     yield from _storage(values)
+    yield from _blockchain(values)
     yield from _options(values)
     seed = " ".join(values["lnd_wallet_seed"]).split()
     if len(seed) not in (0, 24):
         yield f"lnd_wallet_seed: it has {len(seed)} words; an aezeed has 24"
+
+
+def machines(names: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the group of that name."""
+    names = list(names)
+    if len(names) > 1:
+        yield f"machines: {', '.join(names)}; joining several machines to one cluster comes later, so name one"
 
 
 def version(text: Any) -> tuple[int, ...]:
@@ -144,6 +157,28 @@ def _storage(values: Mapping[str, Any]) -> Iterator[str]:
         yield "bitcoind_options: txindex needs the whole chain; set bitcoind_prune_mib to 0 or remove it"
     if values["bitcoind_dbcache_mib"] < 4:
         yield f"bitcoind_dbcache_mib: {values['bitcoind_dbcache_mib']}; bitcoind uses at least 4"
+
+
+def _blockchain(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is taken over from another node."""
+    source, snapshot, prune = (values[f"bitcoind_{what}"] for what in ("bootstrap_from", "snapshot_file", "prune_mib"))
+    if snapshot and not snapshot.startswith("/data/"):
+        yield f"bitcoind_snapshot_file: {snapshot}; the pod sees its volume as /data, so it begins with /data/"
+    if snapshot and values["bitcoind_trust_snapshot"] is not True:
+        yield "bitcoind_trust_snapshot: LND would lean on a chain that nobody here has checked; set it to true when you accept that"
+    if snapshot and source:
+        yield "bitcoind_snapshot_file: a copied blockchain needs no snapshot; empty it or bitcoind_bootstrap_from"
+    if snapshot and 0 < prune < SNAPSHOT_PRUNE_MIB:
+        yield f"bitcoind_prune_mib: {prune}; with a snapshot bitcoind keeps two chains for a while and needs {SNAPSHOT_PRUNE_MIB}"
+    if not source:
+        return
+    try:
+        _bootstrap.login_and_path(source)
+    except _bootstrap.BootstrapError as error:
+        yield f"bitcoind_bootstrap_from: {source}: {error}"
+    if not values["bitcoind_storage_local_path"]:
+        yield ("bitcoind_storage_local_path: a blockchain is copied to a directory of a machine; set it and bitcoind_storage_local_node, "
+               "or empty bitcoind_bootstrap_from")
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:

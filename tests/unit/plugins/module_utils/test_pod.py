@@ -225,6 +225,25 @@ def test_without_a_log_there_are_no_last_words(api, cluster, answer):
     assert _pod.last_words(cluster, "ns", "lnd-0", "lnd") == ""
 
 
+def warning(message, at, reason="FailedMount"):
+    return {"reason": reason, "message": message, "lastTimestamp": at, "metadata": {"creationTimestamp": "2026-11-22T15:00:00Z"}}
+
+
+def test_a_pod_that_never_ran_leaves_the_kubelets_last_warning(api, cluster):
+    """A local PersistentVolume whose directory is not mounted."""
+    api.lay("GET", f"{POD}/log", Refusal(400, "ContainerCreating"))
+    api.lay("GET", "/api/v1/namespaces/ns/events", {"items": [
+        warning("0/1 nodes are available", None, "FailedScheduling"), warning('path "/srv/lightning/lnd" does not exist', "2026-11-22T15:03:00Z")]})
+    assert _pod.last_words(cluster, "ns", "lnd-0", "lnd") == '. Its last warning:\nFailedMount: path "/srv/lightning/lnd" does not exist'
+    assert api.calls[1].query == [("fieldSelector", "involvedObject.name=lnd-0,type=Warning")]
+
+
+def test_without_a_warning_there_are_no_last_words(api, cluster):
+    api.lay("GET", f"{POD}/log", "")
+    api.lay("GET", "/api/v1/namespaces/ns/events", {"items": []})
+    assert _pod.last_words(cluster, "ns", "lnd-0", "lnd") == ""
+
+
 def test_an_api_that_is_gone_leaves_no_last_words(api, cluster):
     api.shutdown()
     api.server_close()

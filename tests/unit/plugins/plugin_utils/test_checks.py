@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 import yaml
-from ansible_collections.openlsp.node.plugins.plugin_utils._checks import SHARED, contradictions, unknown_variables, version
+from ansible_collections.openlsp.node.plugins.plugin_utils._checks import SHARED, contradictions, machines, unknown_variables, version
 
 ROLES = pathlib.Path(__file__).parents[4] / "roles"
 DEFAULTS = {name: value for role in ("namespace", "bitcoind", "lnd")
@@ -18,6 +18,8 @@ AS_IT_COMES = {
     "bitcoind_network": "signet", "lnd_network": "signet", "lnd_alias": "alice",
     "namespace_name": "alice", "bitcoind_namespace": "alice", "lnd_namespace": "alice",
 }
+LOCAL = {"bitcoind_storage_local_path": "/srv/blockchain/bitcoind", "bitcoind_storage_local_node": "pi"}
+SNAPSHOT = {"bitcoind_snapshot_file": "/data/utxo.dat", "bitcoind_trust_snapshot": True}
 MAINNET = {"bitcoind_network": "mainnet", "lnd_network": "mainnet", "openlsp_allow_mainnet": True}
 
 
@@ -56,6 +58,9 @@ GOOD = {
     "core-32-with-the-first-lnd-that-understands-it": pair("32.1", "0.21"),
     "version-as-yaml-reads-it": pair(31.1, "0.21.8-beta"),
     "version-with-a-v": pair("v31.1", "v0.21.8-beta"),
+    "the-blockchain-of-another-node": {**LOCAL, "bitcoind_bootstrap_from": "bitcoin@umbrel.local:/home/bitcoin/.bitcoin"},
+    "a-trusted-snapshot": SNAPSHOT,
+    "a-trusted-snapshot-pruned": {**SNAPSHOT, "bitcoind_prune_mib": 1100},
     "alias-of-32-bytes": {"lnd_alias": "a" * 32},
     "alias-of-32-bytes-in-eight-characters": {"lnd_alias": "🍋" * 8},
     "no-alias": {"lnd_alias": ""},
@@ -113,6 +118,12 @@ WRONG = {
                        "lnd_storage_claim", "a volume has one origin"),
     "disk-of-no-node": ({"bitcoind_storage_local_path": "/srv"}, "bitcoind_storage_local_node", "needs the name of its node"),
     "node-without-a-disk": ({"lnd_storage_local_node": "pi"}, "lnd_storage_local_node", "set both or none"),
+    "blockchain-of-no-address": ({**LOCAL, "bitcoind_bootstrap_from": "umbrel:/data"}, "bitcoind_bootstrap_from", "umbrel:/data: it is no address"),
+    "blockchain-to-no-machine": ({"bitcoind_bootstrap_from": "pi@umbrel:/data"}, "bitcoind_storage_local_path", "copied to a directory of a machine"),
+    "snapshot-without-trust": ({"bitcoind_snapshot_file": "/data/utxo.dat"}, "bitcoind_trust_snapshot", "set it to true when you accept that"),
+    "snapshot-elsewhere": ({**SNAPSHOT, "bitcoind_snapshot_file": "/srv/utxo.dat"}, "bitcoind_snapshot_file", "begins with /data/"),
+    "snapshot-and-copy": ({**LOCAL, **SNAPSHOT, "bitcoind_bootstrap_from": "pi@umbrel:/data"}, "bitcoind_snapshot_file", "needs no snapshot"),
+    "snapshot-and-pruned-too-far": ({**SNAPSHOT, "bitcoind_prune_mib": 1099}, "bitcoind_prune_mib", "needs 1100"),
     "pruned-too-far": ({"bitcoind_prune_mib": 549}, "bitcoind_prune_mib", "549; bitcoind keeps at least 550"),
     "pruned-by-hand": ({"bitcoind_prune_mib": 1}, "bitcoind_prune_mib", "at least 550, or everything with 0"),
     "pruned-below-nothing": ({"bitcoind_prune_mib": -1}, "bitcoind_prune_mib", "at least 550"),
@@ -215,3 +226,9 @@ def test_a_variable_of_the_roles_is_known(name):
 @pytest.mark.parametrize("name", ["ansible_host", "inventory_hostname", "lndmon_port", "my_lnd_alias", "bitcoin_dir", "_lnd_labels", "namespaces"])
 def test_other_programs_variables_are_not_ours_to_judge(name):
     assert misspelt(name) == []
+
+
+@pytest.mark.parametrize(("names", "complaints"), [
+    ((), []), (("pi",), []), (("pi", "pi-2"), ["machines: pi, pi-2; joining several machines to one cluster comes later, so name one"])])
+def test_one_machine_is_enough(names, complaints):
+    assert list(machines(names)) == complaints

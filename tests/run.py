@@ -4,11 +4,12 @@
     python tests/run.py --long           all
     python tests/run.py unit lint        these, and what they need
 
-The steps that use the node run one after the other, and beside them those that do not: a node waits more than it computes.
+The steps that use the test node run one after the other; beside them those in the virtual machine, and those that need neither: a node
+waits more than it computes.
 A step that fails does not stop those that do not need it. The last line counts the tests: pytest's own, and each other
 step as one. A passing step's output is not shown; a failing one's end is, and its whole log stays where the report says.
 
-KEEP=1 leaves Molecule's node up.
+KEEP=1 leaves the node of Molecule's scenario `default` up.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import time
 import xml.etree.ElementTree
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TextIO
+from typing import Literal, TextIO, get_args
 
 import yaml
 
@@ -46,12 +47,16 @@ GET_PIP = "get_pip_24_2.py"
 PIP = "pip==24.2"
 
 
+# The test node, the virtual machine, and what needs neither.
+Lane = Literal["node", "vm", "host"]
+
+
 @dataclass(frozen=True)
 class Step:
     """One check: what is run, and where.
 
     command: argv; or a function that does the work itself, writes what went wrong to a log, and returns whether it went well.
-    node: it uses the test node.
+    lane: what it occupies; the steps of one lane run one after the other.
     needs: steps without which it makes no sense; always: cleans up, so it runs even where those failed or were interrupted.
     diagnosis: a command that tells more when it failed.
     tests: pytest runs in it and counts for itself, as JUnit XML.
@@ -64,7 +69,7 @@ class Step:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     diagnosis: Sequence[str] = ()
-    node: bool = False
+    lane: Lane = "host"
     always: bool = False
     tests: bool = False
     long: bool = False
@@ -155,6 +160,13 @@ runpy.run_module("pip", run_name="__main__")
 """
 
 
+def scenario(name: str, *arguments: str, lane: Lane = "node", needs: tuple[str, ...], minutes: int = 20) -> Step:
+    """A scenario of Molecule, from making its machine to removing it."""
+    kubeconfig = STATE / f"molecule-{name}/kubeconfig"
+    return Step(name, ["molecule", "test", "--scenario-name", name, *arguments], lane=lane, needs=needs, tests=True, minutes=minutes,
+                diagnosis=[sys.executable, "tests/diagnosis.py", str(kubeconfig)] if lane == "node" else ())
+
+
 def all_steps(space: Workspace) -> list[Step]:
     """The checks, the quick ones first."""
     installed = {"ANSIBLE_COLLECTIONS_PATH": str(space.installed), "ANSIBLE_CONFIG": str(space.no_settings)}
@@ -177,7 +189,7 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("install", ["ansible-galaxy", "collection", "install", str(space.artifact), "-p", str(space.installed), "--offline"],
              cwd=space.path, env=apart, needs=("build",)),
         Step("artifact", space.artifact_holds_no_tests, needs=("install",)),
-        Step("site", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/cluster"), "--syntax-check"],
+        Step("site", ["sh", "-ec", f"for each in pi cluster; do ansible-playbook openlsp.node.site -i {ROOT}/inventories/$each --syntax-check; done"],
              cwd=space.path, env=installed, needs=("install",)),
         Step("ansible-doc", ["sh", "-ec", "ansible-doc openlsp.node.lnd_macaroon_secret; ansible-doc -t role openlsp.node.lnd"],
              cwd=space.path, env=installed, needs=("install",)),
@@ -186,22 +198,31 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("importer", [sys.executable, "-m", "galaxy_importer.main", str(space.artifact)],
              cwd=space.path, env=apart, needs=("build",)),
         # The real thing; then the artifact on the same node, which shows what it lacks.
-        Step("parts of the node", [sys.executable, "testbed/build.py"], node=True, minutes=60),
-        Step("clean host", ["molecule", "destroy"], node=True),
-        Step("molecule", ["molecule", "test", "--destroy=never"], needs=("parts of the node", "clean host"),
-             diagnosis=[sys.executable, "tests/diagnosis.py", str(STATE / "molecule-default/kubeconfig")], node=True, tests=True, minutes=40),
+        Step("virtual machine", [sys.executable, "testbed/build.py", "--vm"], lane="node", minutes=20),
+        Step("parts of the node", [sys.executable, "testbed/build.py"], lane="node", minutes=60),
+        Step("clean host", ["molecule", "destroy"], lane="node"),
+        scenario("pi_boot", lane="vm", needs=("virtual machine", "clean host"), minutes=40),
+        scenario("disk_layout", lane="vm", needs=("virtual machine", "clean host"), minutes=40),
+        scenario("microk8s", needs=("parts of the node", "clean host")),
+        scenario("bootstrap", needs=("parts of the node", "clean host")),
+        scenario("default", "--destroy=never", needs=("parts of the node", "clean host"), minutes=40),
         Step("site, installed", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/demo")],
-             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, node=True, needs=("install", "molecule")),
-        # As after a power cut: the user does nothing but call it again.
-        Step("make demo", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], node=True,
-             env={"TESTBED": "molecule-default"}, needs=("molecule", "site, installed")),
+             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
+        Step("make demo", ["make", "demo"], lane="node", env={"TESTBED": "molecule-default"}, needs=("default", "site, installed")),
         # With a home of its own, where there is nothing to remove; what others use must stay.
         Step("make clean", ["sh", "-ec", "mkdir $TMPDIR; make clean; podman container exists openlsp-molecule-default"], cwd=space.tree,
              env={"XDG_STATE_HOME": str(space.path / "state"), "OPENLSP_CACHE": str(space.path / "cache"), "TMPDIR": str(space.path / "tmp")},
-             node=True, needs=("export", "molecule")),
+             lane="node", needs=("export", "default")),
         Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "molecule/default/tests"],
-             env={"TESTBED": "molecule-default"}, node=True, needs=("molecule",), tests=True, long=True, minutes=60),
-        Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy"], node=True, needs=("molecule",), always=True),
+             env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=60),
+        # As after a power cut: the user does nothing but call it again.
+        Step("make demo on a dead node", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], lane="node",
+             env={"TESTBED": "molecule-default"}, needs=("default", "site, installed"), long=True),
+        # All of them: a scenario that was interrupted leaves its machine.
+        Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy", "--all"], lane="node",
+             needs=("microk8s", "bootstrap", "default", "pi_boot", "disk_layout", "long rounds of the disk"), always=True),
+        Step("long rounds of the disk", ["molecule", "test", "--scenario-name", "disk_layout"], lane="vm", env={"PYTEST_ADDOPTS": "-m long"},
+             needs=("disk_layout",), tests=True, long=True, minutes=60),
         # What does not fit.
         Step("docs, all references", [*antsibull_docs, "--validate-collection-refs=all", "."],
              cwd=space.tree, needs=("export",), long=True, minutes=20),
@@ -218,9 +239,9 @@ class Runner:
         self._interrupted = False
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Run the steps of the node and, beside them, the others."""
-        threading.Thread(target=self._one_by_one, args=([step for step in steps if not step.node],)).start()
-        self._one_by_one([step for step in steps if step.node])
+        """Run the steps of each lane one by one, the lanes beside each other."""
+        for lane in get_args(Lane):
+            threading.Thread(target=self._one_by_one, args=([step for step in steps if step.lane == lane],)).start()
         self._wait_for(step.name for step in steps)
 
     def _one_by_one(self, steps: Sequence[Step]) -> None:
@@ -284,7 +305,7 @@ class Runner:
         """Run a step that is a command; once a minute tell the last line that it wrote."""
         env = {**os.environ, **PLAIN, **step.env}
         if step.tests:
-            env["PYTEST_ADDOPTS"] = f"--junitxml={junit}"
+            env["PYTEST_ADDOPTS"] = f"{step.env.get('PYTEST_ADDOPTS', '')} --junitxml={junit}"
         start, told = time.monotonic(), 0
         with log.open("wb") as stream:
             try:
@@ -342,20 +363,20 @@ def count(well: bool, junit: pathlib.Path | None, seconds: float) -> Outcome:
 
 
 def chosen(steps: Sequence[Step], names: Sequence[str], long: bool) -> list[Step]:
-    """The named steps and what they need; without names all, the long ones only where asked for."""
-    if not names:
-        return [step for step in steps if long or not step.long]
+    """The named steps, what they need, and what cleans up after those; without names all, the long ones only where asked for."""
     by_name = {step.name: step for step in steps}
-    wanted: set[str] = set()
+    wanted = {step.name for step in steps if long or not step.long} if not names else set()
     queue = list(names)
     while queue:
         name = queue.pop()
         if name not in by_name:
             sys.exit(f"There is no step {name!r}; there are: {', '.join(by_name)}")
         wanted.add(name)
-        queue += by_name[name].needs
+        queue += by_name[name].needs if not by_name[name].always else ()
         queue += [step.name for step in steps if step.always and name in step.needs and step.name not in wanted]
-    return [step for step in steps if step.name in wanted]
+    # What cleans up waits for those that run.
+    return [replace(step, needs=tuple(name for name in step.needs if name in wanted)) if step.always else step
+            for step in steps if step.name in wanted]
 
 
 def main() -> int:

@@ -15,6 +15,8 @@ RUN_BY = {
     "ansible-galaxy collection install openlsp.node": "install",
     "cd ~/.ansible/collections/ansible_collections/openlsp/node": "install",
     "pip install -r requirements.txt": "requirements",
+    "cp -r inventories/pi ~/my-pi": "artifact",
+    "ansible-playbook openlsp.node.site -i ~/my-pi --ask-vault-pass": "site, installed",
     "cp -r inventories/cluster ~/my-nodes": "artifact",
     "ansible-playbook openlsp.node.site -i ~/my-nodes --ask-vault-pass": "site, installed",
     "ansible-doc openlsp.node.lnd_macaroon_secret": "ansible-doc",

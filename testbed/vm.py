@@ -104,7 +104,11 @@ class Vm:
     def kill(self) -> None:
         """Cut its power."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            os.killpg(int((self.state / "keeper.pid").read_text()), signal.SIGKILL)
+            keeper = int((self.state / "keeper.pid").read_text())
+            os.killpg(keeper, signal.SIGKILL)
+            # Where this process has switched it on, it is its child, and stays until it is waited for.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(keeper, 0)
         while self.runs:
             time.sleep(0.1)
 

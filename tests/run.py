@@ -222,7 +222,7 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy", "--all"], lane="node",
              needs=("microk8s", "bootstrap", "default", "pi_boot", "disk_layout", "long rounds of the disk"), always=True),
         Step("long rounds of the disk", ["molecule", "test", "--scenario-name", "disk_layout"], lane="vm", env={"PYTEST_ADDOPTS": "-m long"},
-             needs=("disk_layout",), tests=True, long=True, minutes=60),
+             needs=("disk_layout",), tests=True, long=True, minutes=120),
         # What does not fit.
         Step("docs, all references", [*antsibull_docs, "--validate-collection-refs=all", "."],
              cwd=space.tree, needs=("export",), long=True, minutes=20),

@@ -109,7 +109,10 @@ class Vm:
             # Where this process has switched it on, it is its child, and stays until it is waited for.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(keeper, 0)
+        deadline = time.monotonic() + STOP_LIMIT
         while self.runs:
+            if time.monotonic() > deadline:
+                raise VmError(f"{self.name} does not end; its keeper is the process in {self.state / 'keeper.pid'}")
             time.sleep(0.1)
 
     @property
@@ -235,7 +238,6 @@ class Monitor:
 
     def __init__(self, connection: socket.socket) -> None:
         self._lines = connection.makefile("rw")
-        connection.settimeout(None)
         self._read()  # the greeting
         self("qmp_capabilities")
 
@@ -253,7 +255,10 @@ class Monitor:
         return answer
 
     def _read(self) -> dict:
-        line = self._lines.readline()
+        try:
+            line = self._lines.readline()
+        except TimeoutError as error:
+            raise VmError("QEMU has said nothing on its monitor for a minute") from error
         if not line:
             # A killed machine says no more: as if it had been switched off.
             return {"event": "SHUTDOWN", "data": {"reason": "host-signal"}}

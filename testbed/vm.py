@@ -106,11 +106,7 @@ class Vm:
     def kill(self) -> None:
         """Cut its power."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            keeper = int((self.state / "keeper.pid").read_text())
-            os.killpg(keeper, signal.SIGKILL)
-            # Where this process has switched it on, it is its child, and stays until it is waited for.
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(keeper, 0)
+            os.killpg(int((self.state / "keeper.pid").read_text()), signal.SIGKILL)
         deadline = time.monotonic() + STOP_LIMIT
         while self.runs:
             if time.monotonic() > deadline:
@@ -120,7 +116,11 @@ class Vm:
     @property
     def runs(self) -> bool:
         try:
-            os.kill(int((self.state / "keeper.pid").read_text()), 0)
+            keeper = int((self.state / "keeper.pid").read_text())
+            # Where this process has switched it on, it is its child, and stays until it is waited for.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(keeper, os.WNOHANG)
+            os.kill(keeper, 0)
         except (FileNotFoundError, ProcessLookupError, ValueError):
             return False
         return True

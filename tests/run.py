@@ -175,6 +175,7 @@ def all_steps(space: Workspace) -> list[Step]:
     antsibull_docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck"]
     return [
         Step("unit", [sys.executable, "-m", "pytest", "-q", "tests/unit"], tests=True),
+        Step("fuzz", [sys.executable, "tests/fuzz/macaroon.py", "10"]),
         Step("lint", ["ansible-lint", "--strict"]),
         Step("export", space.export),
         Step("docs", [*antsibull_docs, "--validate-collection-refs=self", "."], cwd=space.tree, needs=("export",)),
@@ -208,6 +209,8 @@ def all_steps(space: Workspace) -> list[Step]:
         scenario("default", "--destroy=never", needs=("parts of the node", "clean host"), minutes=40),
         Step("site, installed", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/demo")],
              cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
+        Step("status, installed", ["ansible-playbook", "openlsp.node.status", "-i", str(ROOT / "inventories/demo")],
+             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
         Step("make demo", ["make", "demo"], lane="node", env={"TESTBED": "molecule-default"}, needs=("default", "site, installed")),
         # With a home of its own, where there is nothing to remove; what others use must stay.
         Step("make clean", ["sh", "-ec", "mkdir $TMPDIR; make clean; podman container exists openlsp-molecule-default"], cwd=space.tree,
@@ -215,6 +218,8 @@ def all_steps(space: Workspace) -> list[Step]:
              lane="node", needs=("export", "default")),
         Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "molecule/default/tests"],
              env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=60),
+        Step("benchmark", [sys.executable, "tests/benchmarks/macaroon_secrets.py"], env={"TESTBED": "molecule-default"}, lane="node",
+             needs=("default", "long rounds"), long=True, minutes=30),
         # As after a power cut: the user does nothing but call it again.
         Step("make demo on a dead node", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], lane="node",
              env={"TESTBED": "molecule-default"}, needs=("default", "site, installed"), long=True),
@@ -224,6 +229,7 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("long rounds of the disk", ["molecule", "test", "--scenario-name", "disk_layout"], lane="vm", env={"PYTEST_ADDOPTS": "-m long"},
              needs=("disk_layout",), tests=True, long=True, minutes=120),
         # What does not fit.
+        Step("long fuzz", [sys.executable, "tests/fuzz/macaroon.py", "300"], long=True),
         Step("docs, all references", [*antsibull_docs, "--validate-collection-refs=all", "."],
              cwd=space.tree, needs=("export",), long=True, minutes=20),
     ]

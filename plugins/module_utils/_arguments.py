@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ansible_collections.openlsp.node.plugins.module_utils._cluster import FIELD_MANAGER
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import NETWORK_DIRECTORIES
+from ansible_collections.openlsp.node.plugins.module_utils._presets import PRESETS
 from ansible_collections.openlsp.node.plugins.module_utils._secret import MANAGED_BY
 
 LND_ARGUMENTS = {
@@ -16,6 +17,17 @@ LND_ARGUMENTS = {
     "network": {"type": "str", "required": True, "choices": list(NETWORK_DIRECTORIES)},
     "labels": {"type": "dict", "default": {}},
     "timeout": {"type": "int", "default": 180},
+}
+
+# One entry of lnd_consumers; documented in lnd_macaroon_secret.
+CONSUMER_ARGUMENTS = {
+    "name": {"type": "str", "required": True},
+    "preset": {"type": "str", "choices": sorted(PRESETS)},
+    "permissions": {"type": "list", "elements": "str"},
+    "uris": {"type": "list", "elements": "str"},
+    "namespace": {"type": "str"},
+    "expires": {"type": "int"},
+    "ip_range": {"type": "str"},
 }
 
 

@@ -9,12 +9,18 @@ import ast
 import json
 import os
 import re
+import sys
 import traceback
 from contextlib import contextmanager
 from typing import Any, Iterator
 from urllib.parse import quote, urlencode
 
+# The client imports this package, and half a dozen others with it, wherever it is installed. Nothing here uses it, and each module would wait for it.
+_UNUSED = "kubernetes_validate"
+
 try:
+    if _UNUSED not in sys.modules:
+        sys.modules[_UNUSED] = None
     import kubernetes
     from kubernetes.client.configuration import Configuration
     from kubernetes.client.exceptions import ApiException
@@ -27,6 +33,9 @@ try:
     IMPORT_ERROR = None
 except ImportError:
     IMPORT_ERROR = traceback.format_exc()
+finally:
+    if sys.modules.get(_UNUSED, _UNUSED) is None:
+        del sys.modules[_UNUSED]
 
 FIELD_MANAGER = "openlsp.node"
 
@@ -92,6 +101,14 @@ class Cluster:
                 return None
             raise
 
+    def delete(self, path: str, version: str) -> None:
+        """Remove one object as long as it is of this resourceVersion; nothing where it does not exist."""
+        try:
+            self.request("DELETE", path, body={"preconditions": {"resourceVersion": version}})
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
     def execute(self, path: str, query: list[tuple[str, str]]) -> Any:
         """A kubernetes.stream.ws_client.WSClient for a pod's exec subresource."""
         with _handshake_limit():
@@ -100,7 +117,7 @@ class Cluster:
 
     def forward(self, path: str, port: int) -> Any:
         """A kubernetes.stream.ws_client.PortForward for a pod's portforward subresource."""
-        with _handshake_limit():
+        with _handshake_limit(), _quiet_thread():
             return ws_client.portforward_call(self._configuration, "GET", self._url(path), headers=self._headers(),
                                               query_params=[("ports", str(port))])
 
@@ -165,6 +182,29 @@ def _answer(error: Any) -> tuple[int | None, str]:
         return status, json.loads(body)["message"]
     except (TypeError, ValueError, KeyError):
         return status or None, reason or "no reason given"
+
+
+@contextmanager
+def _quiet_thread() -> Iterator[None]:
+    """Lets the thread of a port-forward that is made end in silence, where its socket is closed while data are on their way to it."""
+    plain = ws_client.PortForward
+
+    class Quiet(plain):
+        """The client's thread prints a traceback, which says nothing that the caller does not hear from his socket."""
+
+        def _proxy(self) -> None:
+            try:
+                super()._proxy()
+            except OSError:
+                for port in self.local_ports.values():
+                    port.python.close()
+                self.websocket.close()
+
+    ws_client.PortForward = Quiet
+    try:
+        yield
+    finally:
+        ws_client.PortForward = plain
 
 
 @contextmanager

@@ -1,22 +1,19 @@
 # Copyright (c) 2026, the openlsp.node authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""LND's files turned into Secrets: read at once, parsed, compared with what their names promise, proved against the running LND."""
+"""LND's own files: read at once, parsed, compared with what their names promise."""
 
 from __future__ import annotations
 
 import io
 import tarfile
-import time
 from dataclasses import dataclass
 from typing import Mapping
 
-from ansible_collections.openlsp.node.plugins.module_utils import _lnd, _macaroon, _pod
-from ansible_collections.openlsp.node.plugins.module_utils._cluster import Cluster, ClusterError
-from ansible_collections.openlsp.node.plugins.module_utils._secret import Secret, digest
+from ansible_collections.openlsp.node.plugins.module_utils import _certificate, _lnd, _macaroon, _pod, _weak
+from ansible_collections.openlsp.node.plugins.module_utils._cluster import Cluster
 
-TLS_SECRET, TLS_KEY, TLS_FILE = "lnd-tls", "cert", "tls.cert"
-MACAROON_KEY = "macaroon"
+TLS_SECRET, TLS_FILE = "lnd-tls", "tls.cert"
 
 # Secret: LND's name for the file, without ".macaroon".
 MACAROON_SECRETS = {
@@ -35,7 +32,7 @@ NETWORK_DIRECTORIES = {
     "mainnet": "mainnet", "testnet3": "testnet", "testnet4": "testnet4", "signet": "signet", "regtest": "regtest"}
 
 # Lists those of the files that exist into one archive on the standard output; sh, test and tar are in every LND image.
-_ARCHIVE = 'cd "$0" || exit; for f; do shift; [ ! -e "$f" ] || set -- "$@" "$f"; done; [ $# = 0 ] || exec tar -cf - "$@"'
+_ARCHIVE = 'cd "$0" || exit; for f; do shift; [ ! -f "$f" ] || set -- "$@" "$f"; done; [ $# = 0 ] || exec tar -cf - "$@"'
 
 
 class NotYet(Exception):
@@ -43,7 +40,7 @@ class NotYet(Exception):
 
 
 class CredentialError(Exception):
-    """A file is not what its name promises, or LND does not stand by it: asking again will not help."""
+    """Something is not what its name promises, or LND does not stand by it: asking again will not help."""
 
 
 @dataclass(frozen=True)
@@ -66,41 +63,7 @@ class Node:
         return _pod.run(self.cluster, self.namespace, self.pod, self.container, ["cat", f"{self.lnd_dir}/{TLS_FILE}"])
 
 
-def collect(node: Node, timeout: float) -> list[Secret]:
-    """Every Secret of one LND without labels, proved; waits at most ``timeout`` seconds for LND to be ready.
-
-    Raises NotYet with what was missing last, CredentialError, or ClusterError for a refusal of the Kubernetes API.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            return _collect_now(node)
-        except ClusterError as error:
-            if error.status in (401, 403) or time.monotonic() > deadline:
-                raise
-        except NotYet:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(1)
-
-
-def _collect_now(node: Node) -> list[Secret]:
-    files = _read_files(node)
-    if TLS_FILE not in files:
-        raise NotYet(f"LND has not written {TLS_FILE} yet")
-    certificate = _checked_certificate(files[TLS_FILE])
-    with node.client(certificate) as client:
-        try:
-            _require_active(client.state())
-            macaroons = {name: _checked_macaroon(name, kind, files) for name, kind in MACAROON_SECRETS.items()}
-            _prove(client, macaroons)
-        except _lnd.LndError as error:
-            raise NotYet(str(error)) from error
-    return [Secret(TLS_SECRET, {TLS_KEY: certificate}),
-            *(Secret(name, {MACAROON_KEY: macaroon.raw}) for name, macaroon in macaroons.items())]
-
-
-def _read_files(node: Node) -> dict[str, bytes]:
+def read_files(node: Node) -> dict[str, bytes]:
     """LND's certificate and macaroons by file name; one exec. What LND has not written is absent."""
     directory = f"data/chain/bitcoin/{NETWORK_DIRECTORIES[node.network]}"
     names = [TLS_FILE, *(f"{directory}/{kind}.macaroon" for kind in MACAROON_SECRETS.values())]
@@ -123,15 +86,20 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return tar.extractfile(member).read()
 
 
-def _checked_certificate(data: bytes) -> bytes:
-    if b"PRIVATE KEY" in data:
-        raise CredentialError(f"{TLS_FILE} holds a private key, which must never be published; move it into tls.key")
-    if data.count(b"-----BEGIN CERTIFICATE-----") != 1 or b"-----END CERTIFICATE-----" not in data:
-        raise NotYet(f"{TLS_FILE} does not hold one whole certificate (yet)")
-    return data
+def certificate_of(files: Mapping[str, bytes]) -> _certificate.Certificate:
+    """Raises NotYet where LND has not written it, or not all of it, and CredentialError for what must not be published."""
+    if TLS_FILE not in files:
+        raise NotYet(f"LND has not written {TLS_FILE} yet")
+    try:
+        return _certificate.parse(files[TLS_FILE])
+    except _certificate.PrivateKeyError as error:
+        raise CredentialError(f"{TLS_FILE}: {error}") from None
+    except _certificate.CertificateError as error:
+        raise NotYet(f"{TLS_FILE}: {error}") from None
 
 
-def _checked_macaroon(name: str, kind: str, files: Mapping[str, bytes]) -> _macaroon.Macaroon:
+def macaroon_of(name: str, kind: str, files: Mapping[str, bytes]) -> _macaroon.Macaroon:
+    """What one of the files holds. name: of its Secret. Raises NotYet where LND has not written all of it, CredentialError for another macaroon."""
     file = f"{kind}.macaroon"
     if file not in files:
         raise NotYet(f"{name}: LND has not written {file} yet")
@@ -148,39 +116,17 @@ def _checked_macaroon(name: str, kind: str, files: Mapping[str, bytes]) -> _maca
             f"its name promises exactly {_macaroon.words(promised)}; is the file in its place?")
     if macaroon.caveats:
         raise CredentialError(f"{name}: {file} is restricted by the caveat {macaroon.caveats[0]!r}; LND's own file has none")
+    whose = _weak.weak_root_key(macaroon)
+    if whose:
+        raise CredentialError(f"{name}: {file} was made with a root key that {whose} published: anybody can open this LND; give it new ones with "
+                              "the playbook openlsp.node.rotate_root_key")
     return macaroon
 
 
-def _require_active(state: str) -> None:
+def require_active(state: str) -> None:
+    """Raises NotYet for a state that passes, CredentialError for one that does not."""
     if state == "NON_EXISTING":
         raise CredentialError("LND has no wallet; create one with openlsp.node.lnd_wallet")
     if state not in _lnd.ACTIVE_STATES:
         hint = "; it unlocks itself with its password file, look at its log" if state == "LOCKED" else ""
         raise NotYet(f"LND is in state {state}{hint}")
-
-
-def _prove(client: _lnd.Lnd, macaroons: Mapping[str, _macaroon.Macaroon]) -> None:
-    admin = macaroons["lnd-admin"].raw
-    refused = {name: client.accepts(macaroon.raw, macaroon.permissions, admin) for name, macaroon in macaroons.items()}
-    complaints = [f"{name} ({reason})" for name, reason in refused.items() if reason]
-    if complaints:
-        raise CredentialError(
-            f"the running LND does not accept the macaroons in its own files: {'; '.join(complaints)}; "
-            "after a restore or a new root key delete the *.macaroon files and restart LND, which writes them anew")
-
-
-def describe(secret: Secret | None) -> str:
-    """What a diff shows of a Secret: names, digests and permissions, never a value."""
-    if secret is None:
-        return ""
-    lines = []
-    for key, value in sorted(secret.data.items()):
-        line = f"{secret.name}/{key}: {len(value)} bytes, sha256 {digest(value)}"
-        if key == MACAROON_KEY:
-            try:
-                macaroon = _macaroon.parse(value)
-                line += f", root key {macaroon.root_key_id}, may {_macaroon.words(macaroon.permissions)}"
-            except _macaroon.MacaroonError as error:
-                line += f", no macaroon: {error}"
-        lines.append(line)
-    return "".join(f"{line}\n" for line in lines)

@@ -35,6 +35,10 @@ class LndError(Exception):
         self.code = code
 
 
+class LndCertificateError(LndError):
+    """Whoever answered does not hold the certificate that LND is known by: asking again with the same one will not help."""
+
+
 class Lnd:
     """A client for one LND. Opens its connection at the first call and again after LND closed it."""
 
@@ -59,7 +63,7 @@ class Lnd:
     def call(self, method: str, path: str, body: dict | None = None, macaroon: bytes | None = None) -> dict:
         """One call, such as ``call("GET", "/v1/getinfo", macaroon=readonly)``; the answer's JSON.
 
-        Raises LndError when LND refuses the call, is not reachable or does not hold the pinned certificate.
+        Raises LndError when LND refuses the call or is not reachable, LndCertificateError when it does not hold the pinned certificate.
         """
         headers = {"Content-Type": "application/json"}
         if macaroon is not None:
@@ -91,12 +95,30 @@ class Lnd:
         query = f"?aezeed_passphrase={_url_base64(passphrase)}" if passphrase else ""
         return self.call("GET", f"/v1/genseed{query}")["cipher_seed_mnemonic"]
 
-    def init_wallet(self, password: str, seed: list[str], passphrase: str, recovery_window: int) -> None:
-        """Create the wallet. recovery_window: addresses to look for on the chain, 0 for a seed that was never used."""
-        body = {"wallet_password": _base64(password.encode()), "cipher_seed_mnemonic": seed, "recovery_window": recovery_window}
+    def init_wallet(self, password: str, seed: list[str], passphrase: str, recovery_window: int, stateless: bool = False) -> bytes:
+        """Create the wallet; the admin macaroon. recovery_window: addresses to look for on the chain, 0 for a seed that was never used.
+
+        stateless: LND writes no macaroon files until it starts again.
+        """
+        body = {"wallet_password": _base64(password.encode()), "cipher_seed_mnemonic": seed, "recovery_window": recovery_window,
+                "stateless_init": stateless}
         if passphrase:
             body["aezeed_passphrase"] = _base64(passphrase.encode())
-        self.call("POST", "/v1/initwallet", body)
+        return base64.b64decode(self.call("POST", "/v1/initwallet", body)["admin_macaroon"])
+
+    def unlock(self, password: str, stateless: bool = False) -> None:
+        """Open the wallet of an LND in state LOCKED that waits for its password."""
+        self.call("POST", "/v1/unlockwallet", {"wallet_password": _base64(password.encode()), "stateless_init": stateless})
+
+    def change_password(self, current: str, new: str, new_root_keys: bool, stateless: bool = False) -> bytes:
+        """Open the wallet of an LND that waits for its password, and change this; the admin macaroon.
+
+        new_root_keys: LND replaces the key of every root key id, so that no macaroon from before is worth anything. Not ``stateless``, it then insists
+        on removing its files admin, readonly and invoice, writes them anew, and leaves the files of its sub-servers as they are.
+        """
+        body = {"current_password": _base64(current.encode()), "new_password": _base64(new.encode()),
+                "new_macaroon_root_key": new_root_keys, "stateless_init": stateless}
+        return base64.b64decode(self.call("POST", "/v1/changepassword", body)["admin_macaroon"])
 
     def accepts(self, macaroon: bytes, permissions: Iterable[Permission], asked_with: bytes) -> str | None:
         """None when LND lets this macaroon do all of that, otherwise LND's reason.
@@ -113,6 +135,25 @@ class Lnd:
             return str(error)
         return None
 
+    def known_permissions(self, asked_with: bytes) -> frozenset[Permission]:
+        """Every permission that this LND can put into a macaroon: its entities and actions, and ``uri:`` with each of its calls."""
+        calls = self.call("GET", "/v1/macaroon/permissions", macaroon=asked_with)["method_permissions"]
+        pairs = {Permission(each["entity"], each["action"]) for call in calls.values() for each in call["permissions"]}
+        return frozenset(pairs | {Permission("uri", name) for name in calls})
+
+    def bake(self, permissions: Iterable[Permission], root_key_id: int, asked_with: bytes) -> bytes:
+        """A new macaroon; its root key is made where there is none of that id. asked_with: one that holds macaroon:generate."""
+        body = {"permissions": [{"entity": p.entity, "action": p.action} for p in sorted(permissions)], "root_key_id": str(root_key_id)}
+        return bytes.fromhex(self.call("POST", "/v1/macaroon", body, asked_with)["macaroon"])
+
+    def root_key_ids(self, asked_with: bytes) -> frozenset[int]:
+        """The ids of all root keys. asked_with: a macaroon that holds macaroon:read."""
+        return frozenset(map(int, self.call("GET", "/v1/macaroon/ids", macaroon=asked_with)["root_key_ids"]))
+
+    def delete_root_key(self, root_key_id: int, asked_with: bytes) -> None:
+        """From now on every macaroon of this root key is refused. asked_with: one that holds macaroon:write."""
+        self.call("DELETE", f"/v1/macaroon/{root_key_id}", macaroon=asked_with)
+
     def _open(self) -> http.client.HTTPConnection:
         if self._connection is None:
             connection = http.client.HTTPConnection("localhost", timeout=_ANSWER_TIMEOUT)
@@ -124,21 +165,27 @@ class Lnd:
 
 
 def _pinned(sock: Any, certificate: bytes) -> ssl.SSLSocket:
-    """TLS to exactly the holder of this certificate: LND signs its own, so the certificate is its identity."""
-    pem = certificate.decode("ascii")
+    """TLS to exactly the holder of this certificate: LND signs its own, so the certificate is its identity.
+
+    Its names and dates are not looked at: an LND whose certificate has expired is still itself, and can be told to make a new one.
+    """
+    try:
+        held = ssl.PEM_cert_to_DER_cert(certificate.decode("ascii").strip())
+    except ValueError:
+        sock.close()
+        raise LndCertificateError("the certificate that LND is to be known by is no PEM") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=pem)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     sock.settimeout(_ANSWER_TIMEOUT)
     tls = context.wrap_socket(sock, server_hostname="localhost")
-    if tls.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(pem):
+    if tls.getpeercert(binary_form=True) != held:
         tls.close()
-        raise ssl.SSLError("it holds another certificate than its tls.cert")
+        raise LndCertificateError("LND holds another certificate than the one it is known by")
     return tls
 
 
 def _network_reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted ({error.verify_message})"
     if isinstance(error, (socket.timeout, TimeoutError)):
         return f"no answer within {_ANSWER_TIMEOUT} s"
     return str(error) or type(error).__name__

@@ -66,6 +66,13 @@ def pod(cluster: Cluster, namespace: str, name: str) -> dict | None:
         return cluster.find(f"/api/v1/namespaces/{namespace}/pods/{name}")
 
 
+def delete(cluster: Cluster, of_pod: dict) -> None:
+    """Let a pod end in an orderly way; returns before it has. A newer pod of the same name is left alone. Raises ClusterError."""
+    namespace, name, uid = (of_pod["metadata"][each] for each in ("namespace", "name", "uid"))
+    with explained(f"cannot delete the pod {namespace}/{name}"):
+        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/pods/{name}", body={"preconditions": {"uid": uid}})
+
+
 def claim(cluster: Cluster, namespace: str, name: str) -> dict | None:
     """The PersistentVolumeClaim, or None where there is none. Raises ClusterError."""
     with explained(f"cannot read the claim {namespace}/{name}"):

@@ -11,7 +11,7 @@ short_description: Create the credentials of an RPC user of bitcoind once
 version_added: 0.1.0
 description:
   - Makes sure that a Secret with the keys C(username), C(password) and C(cookie) exists. The password is random, is made once, in the cluster,
-    and is never made again while the Secret has one.
+    and is never made again while the Secret has one. A Secret with the published default password of another project is refused.
   - C(cookie) is C(username:password) without a line break, the form that LND's C(bitcoind.rpccookie) and C(bitcoin-cli -rpccookiefile) read.
   - Returns the salted C(rpcauth) line, the only thing that bitcoind itself needs to know. No credential appears in the result, in the diff or in a message.
 extends_documentation_fragment:
@@ -69,17 +69,20 @@ import hashlib
 import secrets
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _secret
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _secret, _weak
 from ansible_collections.openlsp.node.plugins.module_utils._arguments import labels_of
 from ansible_collections.openlsp.node.plugins.module_utils._rpcauth import rpcauth
 
 
-def complete(name: str, username: str, labels: dict, found: _secret.Secret | None) -> _secret.Secret:
-    """The Secret as it should be, with the password that is there, or a new one."""
+def complete(name: str, namespace: str, username: str, labels: dict, found: _secret.Secret | None) -> _secret.Secret:
+    """The Secret as it should be, with the password that is there, or a new one. Raises ValueError for one that everybody knows."""
     # 32 random bytes as base64url: no '$', which LND would take for an environment variable, and no ':', which splits a cookie.
     password = (found and found.data.get("password")) or secrets.token_urlsafe(32).encode()
+    whose = _weak.weak_password(password.decode(errors="replace"))
+    if whose:
+        raise ValueError(f"the Secret {name} holds the published password of {whose}; remove its key password, and a new one is made")
     return _secret.Secret(name, {"username": username.encode(), "password": password,
-                                 "cookie": username.encode() + b":" + password}, labels)
+                                 "cookie": username.encode() + b":" + password}, labels, namespace=namespace)
 
 
 def salted(secret: _secret.Secret) -> str:
@@ -99,13 +102,15 @@ def run(module: AnsibleModule) -> dict:
     given = module.params
     cluster = _cluster.connect(given["kubeconfig"], given["context"])
     found = _secret.read(cluster, given["namespace"], given["name"])
-    wanted = complete(given["name"], given["username"], labels_of(given), found)
+    wanted = complete(given["name"], given["namespace"], given["username"], labels_of(given), found)
     line = salted(wanted)
-    change, = _secret.plan([wanted], {found.name: found} if found else {}, given["adopt"])
+    change = _secret.change(wanted, found, given["adopt"])
     if change.action != "keep" and not module.check_mode:
-        if change.action == "update":
-            _secret.write(cluster, given["namespace"], change)
-        elif not _secret.create_once(cluster, given["namespace"], wanted):
+        try:
+            _secret.write(cluster, change)
+        except _cluster.ClusterError as error:
+            if error.status != 409:
+                raise
             return run(module)  # Somebody else was faster: use theirs.
     if module.check_mode and change.action == "create":
         line = f"{given['username']}:known after the first run"

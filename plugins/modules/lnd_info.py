@@ -7,10 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lnd_info
-short_description: What one LND is and does, and which Secrets open it
+short_description: What one LND is and does
 version_added: 0.1.0
 description:
   - Asks LND with the macaroon of the Secret C(lnd-readonly), as any other client would.
+  - What its Secrets may do is the subject of M(openlsp.node.lnd_macaroon_info).
 extends_documentation_fragment:
   - openlsp.node._cluster
 options:
@@ -69,40 +70,25 @@ peers:
   description: Connected peers.
   returned: always
   type: int
-secrets:
-  description: The Secrets with a macaroon of this LND.
-  returned: always
-  type: list
-  elements: dict
-  contains:
-    name:
-      description: The Secret's name.
-      type: str
-    summary:
-      description: What its macaroon may do.
-      type: str
-    permissions:
-      description: The same, exactly.
-      type: list
-      elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _lnd, _macaroon, _pod, _secret
-from ansible_collections.openlsp.node.plugins.module_utils._credentials import MACAROON_KEY, MACAROON_SECRETS, TLS_KEY, TLS_SECRET
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _lnd, _pod, _secret
+from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY, MACAROON_KEY
+from ansible_collections.openlsp.node.plugins.module_utils._credentials import TLS_SECRET
 
 
 def run(module: AnsibleModule) -> dict:
-    """One list of Secrets and one call of LND. Raises ClusterError, LndError and MacaroonError."""
+    """Two Secrets and one call of LND. Raises ClusterError and LndError."""
     given = module.params
     cluster = _cluster.connect(given["kubeconfig"], given["context"])
-    found = _secret.read_all(cluster, given["namespace"])
-    missing = [name for name in (TLS_SECRET, *MACAROON_SECRETS) if name not in found]
+    found = {name: _secret.read(cluster, given["namespace"], name) for name in (TLS_SECRET, "lnd-readonly")}
+    missing = [name for name, secret in found.items() if secret is None]
     if missing:
         raise _cluster.ClusterError(f"namespace {given['namespace']} has no Secret {', '.join(missing)}; run openlsp.node.lnd_macaroon_secret first")
-    held = {name: _macaroon.parse(found[name].data.get(MACAROON_KEY, b"")) for name in MACAROON_SECRETS}
-    with _lnd.Lnd(lambda: _pod.forward(cluster, given["namespace"], given["pod"], _lnd.REST_PORT), found[TLS_SECRET].data[TLS_KEY]) as lnd:
-        info = lnd.call("GET", "/v1/getinfo", macaroon=held["lnd-readonly"].raw)
+    certificate, macaroon = found[TLS_SECRET].data.get(CERTIFICATE_KEY, b""), found["lnd-readonly"].data.get(MACAROON_KEY, b"")
+    with _lnd.Lnd(lambda: _pod.forward(cluster, given["namespace"], given["pod"], _lnd.REST_PORT), certificate) as lnd:
+        info = lnd.call("GET", "/v1/getinfo", macaroon=macaroon)
     return {
         "changed": False,
         "alias": info["alias"],
@@ -113,8 +99,6 @@ def run(module: AnsibleModule) -> dict:
         "synced_to_chain": info["synced_to_chain"],
         "channels": info["num_active_channels"],
         "peers": info["num_peers"],
-        "secrets": [{"name": name, "summary": _macaroon.summary(macaroon.permissions),
-                     "permissions": sorted(map(str, macaroon.permissions))} for name, macaroon in held.items()],
     }
 
 
@@ -124,7 +108,7 @@ def main() -> None:
         argument_spec={**_cluster.ARGUMENTS, "pod": {"type": "str", "default": "lnd-0"}}, supports_check_mode=True)
     try:
         result = run(module)
-    except (_cluster.ClusterError, _lnd.LndError, _macaroon.MacaroonError) as error:
+    except (_cluster.ClusterError, _lnd.LndError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

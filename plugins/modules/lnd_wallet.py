@@ -16,6 +16,7 @@ description:
     the wallet that exists.
   - The seed passes from LND to the encrypted file inside of one process on the controller. It is in no result, log, temporary file, argument or Secret.
   - The wallet's password is also kept in a Secret, from which LND unlocks itself when it starts.
+  - An LND that was started without C(wallet-unlock-password-file), and waits for its password, is unlocked with that password.
   - Runs on the controller, whatever the host's connection is.
 extends_documentation_fragment:
   - openlsp.node._cluster
@@ -25,8 +26,10 @@ options:
     description:
       - V(prepared) makes sure that the Secret with the password exists, which must be before LND starts for the first time.
       - V(active) makes sure that the wallet exists and LND takes calls.
+      - V(rekeyed) gives LND new macaroon root keys each time it is called, so that no macaroon that was made before opens it, whatever its root key id.
+        LND is restarted for it, by the C(start.sh) of role openlsp.node.lnd. Interrupted anywhere, V(active) brings LND back, with old or new keys.
     type: str
-    choices: [prepared, active]
+    choices: [prepared, active, rekeyed]
     default: active
   file:
     description:
@@ -52,6 +55,12 @@ options:
     description: The passphrase of the seed, the given one or the new one. It is kept in the file.
     type: str
     default: ""
+  stateless:
+    description:
+      - LND keeps no macaroon files. It hands over its admin macaroon when it makes the wallet; this goes at once, proved, into the Secret C(lnd-admin).
+      - Where that Secret is lost, or LND does not accept what is in it, LND is restarted once to hand over another one.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -83,6 +92,13 @@ EXAMPLES = r"""
     network: mainnet
     file: "{{ inventory_dir }}/wallets/{{ inventory_hostname }}.yml"
     seed: "{{ vault_old_seed.split() }}"
+
+- name: Make every macaroon of today worthless
+  openlsp.node.lnd_wallet:
+    state: rekeyed
+    namespace: lightning
+    network: mainnet
+    file: "{{ inventory_dir }}/wallets/{{ inventory_hostname }}.yml"
 """
 
 RETURN = r"""
@@ -93,7 +109,12 @@ file:
   sample: inventories/pi/wallets/alice.yml
 lnd_state:
   description: LND's state.
-  returned: with O(state=active)
+  returned: with O(state=active) and O(state=rekeyed)
   type: str
   sample: RPC_ACTIVE
+refusal:
+  description: Why LND refuses the admin macaroon that was in the Secret C(lnd-admin) before; null where there was none, and in check mode.
+  returned: with O(state=rekeyed)
+  type: str
+  sample: "verification failed: signature mismatch after caveat verification"
 """

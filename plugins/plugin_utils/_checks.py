@@ -8,11 +8,12 @@ Each check takes the roles' variables of one host and yields its complaints: var
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Mapping
 
-from ansible_collections.openlsp.node.plugins.module_utils import _bootstrap
+from ansible_collections.openlsp.node.plugins.module_utils import _bootstrap, _consumers, _weak
 
 # Variables that the collection's roles share, with their types; each role's own are in its argument_specs.yml.
 SHARED = {"openlsp_network": "str", "openlsp_namespace": "str", "openlsp_kubeconfig": "str", "openlsp_context": "str",
@@ -37,6 +38,9 @@ FORBIDDEN_OPTIONS = {
         "noseedbackup": "nobody could restore the wallet",
         "wallet-unlock-password-file": "the role sets it",
         "lnddir": "the role sets it", "datadir": "the role sets it", "tlscertpath": "the role reads the certificate from LND's directory",
+        "tlskeypath": "the role renews the certificate in LND's directory",
+        "tlsextradomain": "set lnd_tls_names, to which the role adds those of its Services", "tlsextraip": "set lnd_tls_names",
+        "tlsautorefresh": "a name that changes in lnd_tls_names would not reach the certificate",
     },
     "bitcoind_options": {
         "datadir": "the role sets it", "chain": "set openlsp_network", "testnet": "set openlsp_network", "testnet4": "set openlsp_network",
@@ -48,6 +52,10 @@ FORBIDDEN_OPTIONS = {
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+# A host name, or one with an asterisk for its first label. The underscore is in no standard, and in many networks.
+_HOST_LABEL = r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"(?!.{{254}})(\*\.)?({_HOST_LABEL}\.)*(?![0-9]+$){_HOST_LABEL}", re.IGNORECASE | re.ASCII)
 
 
 def unknown_variables(present: Iterable[str], known: Iterable[str], prefixes: Iterable[str]) -> Iterator[str]:
@@ -65,9 +73,15 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _networks(values)
     yield from _versions(values)
     yield from _names(values)
+    yield from _certificate(values)
     yield from _storage(values)
     yield from _blockchain(values)
     yield from _options(values)
+    yield from _passwords(values)
+    try:
+        _consumers.wanted(values["lnd_consumers"], str(values["lnd_namespace"]))
+    except _consumers.ConsumerError as error:
+        yield f"lnd_consumers: {error}"
     seed = " ".join(values["lnd_wallet_seed"]).split()
     if len(seed) not in (0, 24):
         yield f"lnd_wallet_seed: it has {len(seed)} words; an aezeed has 24"
@@ -141,6 +155,25 @@ def _names(values: Mapping[str, Any]) -> Iterator[str]:
         yield "lnd_namespace: a Lightning node lives in one namespace; set openlsp_namespace and none of the roles' own"
 
 
+def _certificate(values: Mapping[str, Any]) -> Iterator[str]:
+    """LND takes any text for a name. One that is not ASCII ends it at its start; one that no client can ask for is of no use."""
+    for name in values["lnd_tls_names"]:
+        if not _is_address(name) and not _HOST_NAME.fullmatch(name):
+            hint = "; write it as its clients do, in ASCII (xn--...)" if not name.isascii() else " such as lnd.example, *.lnd.example or 192.0.2.1"
+            yield f"lnd_tls_names: {name!r} is no host name or address{hint}"
+    if values["lnd_tls_renew_days"] < 0:
+        yield f"lnd_tls_renew_days: {values['lnd_tls_renew_days']}; a certificate is renewed before it expires, so 0 or more"
+
+
+def _is_address(name: str) -> bool:
+    """Without a zone, such as the %eth0 of fe80::1%eth0, which LND does not understand."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return "%" not in name
+
+
 def _storage(values: Mapping[str, Any]) -> Iterator[str]:
     for role in ("bitcoind", "lnd"):
         size, claim, path, node = (values[f"{role}_storage_{what}"] for what in ("size", "claim", "local_path", "local_node"))
@@ -179,6 +212,17 @@ def _blockchain(values: Mapping[str, Any]) -> Iterator[str]:
     if not values["bitcoind_storage_local_path"]:
         yield ("bitcoind_storage_local_path: a blockchain is copied to a directory of a machine; set it and bitcoind_storage_local_node, "
                "or empty bitcoind_bootstrap_from")
+
+
+def _passwords(values: Mapping[str, Any]) -> Iterator[str]:
+    """Passwords that everybody knows. On regtest there is nothing to guard."""
+    if values["bitcoind_network"] == "regtest":
+        return
+    for line in map(str, values["bitcoind_rpcauth"]):
+        whose = _weak.weak_rpcauth(line)
+        if whose:
+            yield (f"bitcoind_rpcauth: the user {line.split(':')[0]} has the published password of {whose}; "
+                   "take another and salt it with the filter openlsp.node.rpcauth")
 
 
 def _options(values: Mapping[str, Any]) -> Iterator[str]:

@@ -45,7 +45,8 @@ CHOICES = {
         "bitcoind_options": {"uacomment": 'quote " colon: brace {', "debug": ["net", "rpc"]},
         "lnd_options": {"color": "#3399ff", "minchansize": 100000},
         "lnd_alias": 'quote " colon: brace {',
-        "lnd_tls_names": ["lnd.example"],
+        "lnd_tls_names": ["lnd.example", "192.0.2.1", "*.lnd.example", "2001:db8::1", "10.example"],
+        "lnd_stateless_init": True,
     },
 }
 
@@ -149,3 +150,11 @@ def test_every_pod_keeps_to_the_restricted_standard(objects):
 def test_every_template_is_used(role, manifests):
     used = set().union(*manifests.values())
     assert used == {path.name for path in role.glob("templates/*.yaml.j2")}
+
+
+@pytest.mark.parametrize("role", [path for path in ROLES if path.name == "lnd"], indirect=True)
+def test_lnd_is_given_names_as_names_and_addresses_as_addresses(manifests):
+    lines = manifests["own-options"]["configmap.yaml.j2"].split()
+    assert [line for line in lines if line.startswith("tlsextraip=")] == ["tlsextraip=192.0.2.1", "tlsextraip=2001:db8::1"]
+    assert [line for line in lines if line.startswith("tlsextradomain=")][-4:] == [
+        "tlsextradomain=lnd.own-options.svc.cluster.local", "tlsextradomain=lnd.example", "tlsextradomain=*.lnd.example", "tlsextradomain=10.example"]

@@ -19,6 +19,7 @@ RUN_BY = {
     "ansible-playbook openlsp.node.site -i ~/my-pi --ask-vault-pass": "site, installed",
     "cp -r inventories/cluster ~/my-nodes": "artifact",
     "ansible-playbook openlsp.node.site -i ~/my-nodes --ask-vault-pass": "site, installed",
+    "ansible-playbook openlsp.node.status -i ~/my-nodes": "status, installed",
     "ansible-doc openlsp.node.lnd_macaroon_secret": "ansible-doc",
     "ansible-doc -t role openlsp.node.lnd": "ansible-doc",
 }
@@ -40,3 +41,10 @@ def test_it_starts_with_what_it_is_and_two_commands():
     first_screen = (ROOT / "README.md").read_text().splitlines()[:25]
     assert "make demo" in " ".join(first_screen)
     assert "make clean" in " ".join(first_screen)
+
+
+def test_every_playbook_that_is_named_is_there():
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for name in re.findall(r"ansible-playbook (\S+)", path.read_text()):
+            playbook = ROOT / "playbooks" / f"{name.removeprefix('openlsp.node.')}.yml" if name.startswith("openlsp.node.") else ROOT / name
+            assert playbook.exists(), f"{path.name}: {name}"

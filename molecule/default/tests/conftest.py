@@ -180,6 +180,19 @@ def carol(cluster, core, site, tmp_path_factory):
         newcomer.leave()
 
 
+@pytest.fixture(scope="session")
+def bare_lnd(cluster, core):
+    """An LND that needs no chain, whose files and Secrets may be damaged."""
+    from bare_lnd import BareLnd
+
+    bare = BareLnd("bare", cluster, core)
+    try:
+        bare.arrive(_secret.read_all(cluster, "alice")["lnd-tls"].data["cert"])
+        yield bare
+    finally:
+        bare.leave()
+
+
 @pytest.fixture
 def settled(site) -> Callable[..., Run]:
     """Run the site and insist that it went well."""

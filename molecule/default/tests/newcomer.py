@@ -19,6 +19,9 @@ from ansible_collections.openlsp.node.plugins.module_utils import _secret
 from ansible_collections.openlsp.node.plugins.plugin_utils import _wallet_file
 from conftest import ROOT, Client, Run, eventually, on_node, site_call
 
+# Under which her LND is reached from elsewhere: an onion service, a reverse proxy, addresses of the machine.
+TLS_NAMES = ("2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion", "*.lnd.example", "192.0.2.10", "2001:db8::a")
+
 VAULT_PASSWORD = ROOT / "testbed/vault-password.py"
 
 # In LND's directory.
@@ -50,7 +53,8 @@ class Newcomer:
         self.name, self._cluster, self._core, self._site, self._directory = name, cluster, core, site, directory
         self.wallet_file = directory / "wallets" / f"{name}.yml"
         (directory / "hosts.yml").write_text(yaml.safe_dump({"lightning_nodes": {"hosts": {name: {
-            "lnd_wallet_file": str(self.wallet_file), "lnd_wallet_vault_password_file": str(VAULT_PASSWORD)}}}}))
+            "lnd_wallet_file": str(self.wallet_file), "lnd_wallet_vault_password_file": str(VAULT_PASSWORD),
+            "lnd_tls_names": list(TLS_NAMES)}}}}))
         (directory / "lnd.yml").write_text(yaml.safe_dump([{
             "hosts": "lightning_nodes", "gather_facts": False, "roles": ["openlsp.node.lnd"]}]))
         self.arguments = ("-i", str(directory / "hosts.yml"), "--limit", name)
@@ -73,7 +77,7 @@ class Newcomer:
         """Remove her, volumes included."""
         for claim in self._core.list_namespaced_persistent_volume_claim(self.name).items:
             self._give_up_volume(claim)
-        with _if_there():
+        with if_there():
             self._core.delete_namespace(self.name)
 
     def settle(self, *arguments: str) -> Run:
@@ -110,12 +114,12 @@ class Newcomer:
 
     def lose_lightning(self) -> None:
         """LND, its volume and its Secrets are gone, as after the loss of a cluster. bitcoind stays: making it again takes long."""
-        with _if_there():
+        with if_there():
             kubernetes.client.AppsV1Api(self._core.api_client).delete_namespaced_stateful_set("lnd", self.name)
-        with _if_there():
+        with if_there():
             self._core.delete_namespaced_pod("lnd-0", self.name, grace_period_seconds=0)
         eventually(lambda: not self._pod(), "the pod stays")
-        with _if_there():
+        with if_there():
             self._give_up_volume(self._claim())
             self._core.delete_namespaced_persistent_volume_claim("data-lnd-0", self.name)
         for name in _secret.read_all(self._cluster, self.name):
@@ -238,7 +242,8 @@ def about(pid: int, what: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _if_there() -> Iterator[None]:
+def if_there() -> Iterator[None]:
+    """Leave out what asks for something that has gone."""
     try:
         yield
     except kubernetes.client.ApiException as error:

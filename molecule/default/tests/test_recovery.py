@@ -78,7 +78,7 @@ def test_foreign_secret_is_refused_until_adopted(core, site, settled, secret):
     secrets = versions(core)
     run = site("--limit", "alice")
     assert run.code != 0
-    assert "lnd-signer exists and is not managed by openlsp.node" in run.output
+    assert "lnd-signer of namespace alice exists and is not managed by openlsp.node" in run.output
     assert versions(core) == secrets
     settled("--limit", "alice", "-e", "lnd_adopt_secrets=true")
     assert secret("alice", "lnd-signer")["macaroon"] != b"foreign"

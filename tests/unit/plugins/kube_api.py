@@ -59,7 +59,7 @@ NO_ANSWER, HANG_UP = object(), object()
 
 class KubeApi(ThreadingHTTPServer):
     """``answers[method, path]`` is a list of answers, the last of which stays: a dict, a str (no JSON), a Refusal, Frames,
-    NO_ANSWER, HANG_UP, or a function from the Call to one of these.
+    NO_ANSWER, HANG_UP, or a function from the Call to one of these. ``otherwise`` answers what nothing was laid for.
     """
 
     daemon_threads = True
@@ -67,6 +67,7 @@ class KubeApi(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers, self.calls, self.closing = {}, [], threading.Event()
+        self.otherwise = lambda call: Refusal(404, f"nothing at {call.path}")
 
     @property
     def url(self):
@@ -81,7 +82,7 @@ class KubeApi(ThreadingHTTPServer):
 
     def answer(self, call):
         self.calls.append(call)
-        laid = self.answers.get((call.method, call.path), [Refusal(404, f"nothing at {call.path}")])
+        laid = self.answers.get((call.method, call.path), [self.otherwise])
         answer = laid.pop(0) if len(laid) > 1 else laid[0]
         return answer(call) if callable(answer) else answer
 
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif answer is not HANG_UP:
             self._send(200, answer if isinstance(answer, str) else json.dumps(answer))
 
-    do_GET = do_POST = do_PATCH = _handle  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815
 
     def _send(self, status, text):
         content = text.encode()

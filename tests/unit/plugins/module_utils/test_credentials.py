@@ -1,25 +1,25 @@
-"""LND's files turned into Secrets: what is taken, what is refused, and what is said of it.
+"""LND's files: what is taken, what is refused, and what is said of it.
 
 The pod is a directory: its commands run here. There is no LND; what it says of its macaroons is tested on a real one.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import pathlib
 import subprocess
 import tarfile
+from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.openlsp.node.plugins.module_utils import _credentials
 from ansible_collections.openlsp.node.plugins.module_utils._cluster import ClusterError
-from ansible_collections.openlsp.node.plugins.module_utils._credentials import MACAROON_SECRETS, CredentialError, Node, NotYet, describe
-from ansible_collections.openlsp.node.plugins.module_utils._macaroon import KINDS, MAX_BYTES
-from ansible_collections.openlsp.node.plugins.module_utils._secret import Secret
+from ansible_collections.openlsp.node.plugins.module_utils._credentials import MACAROON_SECRETS, CredentialError, Node, NotYet
+from ansible_collections.openlsp.node.plugins.module_utils._macaroon import KINDS, MAX_BYTES, mint
+from certificates import made
 
-CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nMIIB5TCCAYqgAwIBAgIQ\n-----END CERTIFICATE-----\n"
+CERTIFICATE = made(datetime(2026, 11, 28, tzinfo=timezone.utc))[0]
 PRIVATE_KEY = b"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIAf9\n-----END EC PRIVATE KEY-----\n"
 
 every_secret = pytest.mark.parametrize("name, kind", MACAROON_SECRETS.items(), ids=MACAROON_SECRETS)
@@ -32,7 +32,7 @@ def of_kind(bake):
 
 
 def checked(name, kind, content):
-    return _credentials._checked_macaroon(name, kind, {f"{kind}.macaroon": content})
+    return _credentials.macaroon_of(name, kind, {f"{kind}.macaroon": content})
 
 
 # --- one macaroon under one name -----------------------------------------------------------------------------------
@@ -77,7 +77,13 @@ def test_a_file_that_lnd_is_still_writing_is_waited_for(of_kind, length):
 
 def test_a_file_that_lnd_has_not_written_is_waited_for():
     with pytest.raises(NotYet, match="lnd-router: LND has not written router.macaroon yet"):
-        _credentials._checked_macaroon("lnd-router", "router", {})
+        _credentials.macaroon_of("lnd-router", "router", {})
+
+
+def test_a_macaroon_of_a_published_root_key_is_refused():
+    held = mint(bytes(32), "0", KINDS["admin"], b"n" * 16).raw
+    with pytest.raises(CredentialError, match="lnd-admin: admin.macaroon was made with a root key that Warnet published: anybody can open this LND"):
+        checked("lnd-admin", "admin", held)
 
 
 @every_secret
@@ -90,22 +96,31 @@ def test_a_refusal_does_not_give_the_macaroon_away(of_kind, shows, name, kind):
 
 # --- the certificate -----------------------------------------------------------------------------------------------
 
+def certificate_of(content):
+    return _credentials.certificate_of({"tls.cert": content})
+
+
 def test_a_certificate_is_taken_as_it_is():
-    assert _credentials._checked_certificate(CERTIFICATE) == CERTIFICATE
+    assert certificate_of(CERTIFICATE).pem == CERTIFICATE
 
 
 @pytest.mark.parametrize("content", [PRIVATE_KEY, CERTIFICATE + PRIVATE_KEY, PRIVATE_KEY.replace(b"EC ", b"")],
                          ids=["alone", "behind-the-certificate", "pkcs8"])
 def test_a_private_key_is_never_published(content, shows):
-    with pytest.raises(CredentialError, match="tls.cert holds a private key") as refusal:
-        _credentials._checked_certificate(content)
+    with pytest.raises(CredentialError, match="tls.cert: it holds a private key") as refusal:
+        certificate_of(content)
     assert not shows(refusal.value, b"MHcCAQEEIAf9")
 
 
 @pytest.mark.parametrize("content", [b"", CERTIFICATE[:40], CERTIFICATE * 2, b"\x30\x82\x01"], ids=["empty", "half", "two", "der"])
 def test_what_is_not_one_whole_certificate_is_waited_for(content):
-    with pytest.raises(NotYet, match="tls.cert does not hold one whole certificate"):
-        _credentials._checked_certificate(content)
+    with pytest.raises(NotYet, match="tls.cert: it "):
+        certificate_of(content)
+
+
+def test_a_certificate_that_lnd_has_not_written_is_waited_for():
+    with pytest.raises(NotYet, match="LND has not written tls.cert yet"):
+        _credentials.certificate_of({})
 
 
 # --- LND's directory -----------------------------------------------------------------------------------------------
@@ -137,28 +152,28 @@ def test_all_files_are_read_at_once(node, chain, of_kind):
     for kind in KINDS:
         files[f"{kind}.macaroon"] = of_kind(kind)
         (chain / f"{kind}.macaroon").write_bytes(of_kind(kind))
-    assert _credentials._read_files(node) == files
+    assert _credentials.read_files(node) == files
 
 
 def test_files_that_are_not_there_are_left_out(node, chain):
     (chain / "admin.macaroon").write_bytes(b"x")
-    assert _credentials._read_files(node) == {"admin.macaroon": b"x"}
+    assert _credentials.read_files(node) == {"admin.macaroon": b"x"}
 
 
 def test_an_empty_directory_has_no_files(node):
-    assert _credentials._read_files(node) == {}
+    assert _credentials.read_files(node) == {}
 
 
 def test_a_missing_directory_is_said(node, chain):
     with pytest.raises(ClusterError, match="sh failed"):
-        _credentials._read_files(Node(None, "ns", "lnd-0", "lnd", node.lnd_dir + "/nowhere", "signet"))
+        _credentials.read_files(Node(None, "ns", "lnd-0", "lnd", node.lnd_dir + "/nowhere", "signet"))
 
 
 def test_other_files_are_not_even_read(node, chain):
     (chain / "admin.macaroon").write_bytes(b"x")
     (chain / "wallet.db").write_bytes(b"the wallet")
     (chain.parents[3] / "tls.key").write_bytes(PRIVATE_KEY)
-    assert set(_credentials._read_files(node)) == {"admin.macaroon"}
+    assert set(_credentials.read_files(node)) == {"admin.macaroon"}
 
 
 def test_a_directory_with_blanks_and_quotes_is_read(node, chain, tmp_path):
@@ -167,26 +182,21 @@ def test_a_directory_with_blanks_and_quotes_is_read(node, chain, tmp_path):
     odd = tmp_path / "it's $HOME; \"x\""
     odd.mkdir()
     os.rename(tmp_path / "data2", odd / "data")
-    assert _credentials._read_files(Node(None, "ns", "lnd-0", "lnd", str(odd), "signet")) == {"admin.macaroon": b"x"}
+    assert _credentials.read_files(Node(None, "ns", "lnd-0", "lnd", str(odd), "signet")) == {"admin.macaroon": b"x"}
 
 
 def test_a_link_does_not_choose_what_is_published(node, chain):
     (chain / "wallet.db").write_bytes(b"the wallet")
     (chain / "admin.macaroon").symlink_to("wallet.db")
     with pytest.raises(CredentialError, match="admin.macaroon is not a regular file"):
-        _credentials._read_files(node)
+        _credentials.read_files(node)
 
 
 def test_a_second_name_of_one_file_does_not_pass(node, chain):
     (chain / "admin.macaroon").write_bytes(b"x")
     os.link(chain / "admin.macaroon", chain / "readonly.macaroon")
     with pytest.raises(CredentialError, match="readonly.macaroon is not a regular file"):
-        _credentials._read_files(node)
-
-
-def test_without_a_certificate_lnd_is_not_even_asked(node):
-    with pytest.raises(NotYet, match="LND has not written tls.cert yet"):
-        _credentials._collect_now(node)
+        _credentials.read_files(node)
 
 
 # --- the archive: what no LND writes, but whoever holds its container might ----------------------------------------
@@ -212,7 +222,7 @@ def archived(node, monkeypatch):
     """Reads the files out of an archive that the pod sent."""
     def read(content):
         monkeypatch.setattr(_credentials._pod, "run", lambda *_args: content)
-        return _credentials._read_files(node)
+        return _credentials.read_files(node)
     return read
 
 
@@ -246,95 +256,19 @@ def test_what_is_no_archive_is_waited_for(archived):
         archived(b"tar: not found\n" * 100)
 
 
-# --- waiting -------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def collected(node, monkeypatch):
-    """collect() with a clock that goes by the second and the given outcomes, one a try."""
-    def collect(*outcomes, timeout=60):
-        tries, clock = list(outcomes), [0.0]
-
-        def outcome(_node):
-            result = tries.pop(0)
-            if isinstance(result, Exception):
-                raise result
-            return result
-
-        monkeypatch.setattr(_credentials, "_collect_now", outcome)
-        monkeypatch.setattr(_credentials.time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(_credentials.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        return _credentials.collect(node, timeout)
-    return collect
-
-
-def test_lnd_may_take_its_time(collected):
-    assert collected(NotYet("no tls.cert"), ClusterError("no pod", 404), NotYet("LOCKED"), ["done"]) == ["done"]
-
-
-def test_when_the_time_is_up_the_last_obstacle_is_named(collected):
-    with pytest.raises(NotYet, match="obstacle 11"):
-        collected(*(NotYet(f"obstacle {number}") for number in range(100)), timeout=10)
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_missing_right_is_said_at_once(collected, status):
-    with pytest.raises(ClusterError, match="forbidden"):
-        collected(ClusterError("forbidden", status), ["done"])
-
-
-def test_a_wrong_credential_is_said_at_once(collected):
-    with pytest.raises(CredentialError, match="wrong"):
-        collected(CredentialError("wrong"), ["done"])
-
+# --- LND's state ---------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("state", ["RPC_ACTIVE", "SERVER_ACTIVE"])
 def test_lnd_is_asked_in_states_in_which_it_answers(state):
-    _credentials._require_active(state)
+    _credentials.require_active(state)
 
 
 @pytest.mark.parametrize("state", ["WAITING_TO_START", "UNLOCKED", "LOCKED"])
 def test_lnd_is_waited_for_in_states_that_pass(state):
     with pytest.raises(NotYet, match=f"LND is in state {state}"):
-        _credentials._require_active(state)
+        _credentials.require_active(state)
 
 
 def test_an_lnd_without_a_wallet_is_not_waited_for():
     with pytest.raises(CredentialError, match="LND has no wallet; create one with openlsp.node.lnd_wallet"):
-        _credentials._require_active("NON_EXISTING")
-
-
-# --- what a diff shows ---------------------------------------------------------------------------------------------
-
-def test_a_diff_says_what_a_macaroon_may_do(bake):
-    value = bake("invoices:write", "invoices:read", root_key_id="7")
-    assert describe(Secret("lnd-invoices", {"macaroon": value})) == (
-        f"lnd-invoices/macaroon: {len(value)} bytes, sha256 {_credentials.digest(value)}, root key 7, may invoices:read, invoices:write\n")
-
-
-def test_a_diff_of_nothing_is_empty():
-    assert describe(None) == ""
-
-
-@pytest.mark.parametrize("form", [bytes, bytes.hex, base64.b64encode, base64.urlsafe_b64encode],
-                         ids=["binary", "hexadecimal", "base64", "base64-for-urls"])
-@every_secret
-def test_a_diff_shows_no_macaroon(of_kind, shows, name, kind, form):
-    value = form(of_kind(kind))
-    value = value.encode() if isinstance(value, str) else value
-    shown = describe(Secret(name, {"macaroon": value}))
-    assert name in shown
-    assert not shows(shown, value) and not shows(shown, of_kind(kind))
-
-
-def test_a_diff_shows_nothing_of_other_keys(shows):
-    value = b"sesame, open yourself"
-    assert not shows(describe(Secret("lnd-tls", {"cert": CERTIFICATE, "password": value})), value)
-
-
-def test_a_secret_that_holds_no_macaroon_is_still_described():
-    assert "no macaroon: it is empty" in describe(Secret("lnd-admin", {"macaroon": b""}))
-
-
-def test_two_values_are_told_apart_by_their_digests(bake):
-    first, second = (describe(Secret("lnd-admin", {"macaroon": bake("info:read", nonce=nonce)})) for nonce in (bytes(16), bytes(15) + b"\1"))
-    assert first != second
+        _credentials.require_active("NON_EXISTING")

@@ -10,7 +10,7 @@ PASSWORD = b"cA773lm788buwYe4g4WT-05pKyNruVKjQ25x3n0DQcM"
 
 
 def completed(found=None):
-    return complete("bitcoind-rpc", "lnd", {}, found)
+    return complete("bitcoind-rpc", "ns", "lnd", {}, found)
 
 
 def holding(**data):
@@ -24,6 +24,11 @@ def test_the_password_that_is_there_stays():
 @pytest.mark.parametrize("found", [None, holding(), holding(password=b"")], ids=["no-secret", "no-key", "empty"])
 def test_a_missing_password_is_made(found):
     assert len(completed(found).data["password"]) == 43  # 32 bytes as base64url
+
+
+def test_a_password_that_everybody_knows_is_refused():
+    with pytest.raises(ValueError, match="bitcoind-rpc holds the published password of Polar; remove its key password"):
+        completed(holding(password=b"polarpass"))
 
 
 def test_no_two_passwords_are_the_same():

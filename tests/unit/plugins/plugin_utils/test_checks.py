@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 import yaml
+from ansible_collections.openlsp.node.plugins.module_utils._rpcauth import rpcauth
 from ansible_collections.openlsp.node.plugins.plugin_utils._checks import SHARED, contradictions, machines, unknown_variables, version
 
 ROLES = pathlib.Path(__file__).parents[4] / "roles"
@@ -19,6 +20,8 @@ AS_IT_COMES = {
     "namespace_name": "alice", "bitcoind_namespace": "alice", "lnd_namespace": "alice",
 }
 LOCAL = {"bitcoind_storage_local_path": "/srv/blockchain/bitcoind", "bitcoind_storage_local_node": "pi"}
+# jamaljsr/polar, src/utils/constants.ts
+POLARS = "polaruser:5e5e98c21f5c814568f8b55d83b23c1c$066b03f92df30b11de8e4b1b1cd5b1b4281aa25205bd57df9be82caf97a05526"
 SNAPSHOT = {"bitcoind_snapshot_file": "/data/utxo.dat", "bitcoind_trust_snapshot": True}
 MAINNET = {"bitcoind_network": "mainnet", "lnd_network": "mainnet", "openlsp_allow_mainnet": True}
 
@@ -74,6 +77,13 @@ GOOD = {
     "pruned-with-txindex-off": {"bitcoind_prune_mib": 550, "bitcoind_options": {"txindex": 0}},
     "smallest-cache": {"bitcoind_dbcache_mib": 4},
     "own-options": {"bitcoind_options": {"maxconnections": 20, "debug": ["net", "rpc"]}, "lnd_options": {"color": "#3399ff"}},
+    "names-and-addresses-of-lnd": {"lnd_tls_names": [
+        "lnd.example", "LND", "*.lnd.example", "my_host.lan", "4lnd.example", "xn--bcher-kva.example",
+        "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1",
+        ".".join(["a" * 63] * 3 + ["a" * 61])]},
+    "certificate-renewed-by-lnd-alone": {"lnd_tls_renew_days": 0},
+    "known-password-on-regtest": {"bitcoind_network": "regtest", "lnd_network": "regtest", "bitcoind_rpcauth": [POLARS]},
+    "unknown-password": {"bitcoind_rpcauth": [rpcauth("monitor", "a password of its own", "a salt")]},
     "seed-as-words": {"lnd_wallet_seed": ["word"] * 24},
     "seed-as-one-line": {"lnd_wallet_seed": [" ".join(["word"] * 24)]},
 }
@@ -87,6 +97,15 @@ def test_what_works_is_not_complained_about(chosen):
 # --- inventories that do not ---------------------------------------------------------------------------------------
 
 # What is chosen, the one variable that is blamed, and words of the complaint.
+NO_NAMES = {
+    "an-endpoint": "lnd.example:10009", "an-address-with-a-port": "192.0.2.1:10009", "a-url": "https://lnd.example", "nothing": "",
+    "a-number": "10009", "half-an-address": "192.0.2", "an-address-of-octal-numbers": "192.0.2.010", "a-network": "192.0.2.0/24",
+    "an-address-in-brackets": "[2001:db8::1]", "an-address-of-one-interface": "fe80::1%eth0", "every-name": "*",
+    "an-asterisk-inside": "lnd.*.example", "half-an-asterisk": "l*.example", "a-dot-at-the-end": "lnd.example.", "two-dots": "lnd..example",
+    "two-lines": "lnd\nno-macaroons=1", "a-line-break-at-the-end": "lnd.example\n", "two-names": "a.example,b.example",
+    "a-hyphen-first": "-lnd.example", "a-label-of-64": "a" * 64 + ".example", "a-name-of-254": ".".join(["a" * 63] * 3 + ["a" * 62]),
+}
+
 WRONG = {
     "two-networks": ({"lnd_network": "regtest"}, "lnd_network", "regtest, but bitcoind_network is signet; set openlsp_network"),
     "mainnet-by-accident": ({**MAINNET, "openlsp_allow_mainnet": False}, "openlsp_allow_mainnet", "mainnet is real money"),
@@ -129,9 +148,16 @@ WRONG = {
     "pruned-below-nothing": ({"bitcoind_prune_mib": -1}, "bitcoind_prune_mib", "at least 550"),
     "pruned-with-txindex": ({"bitcoind_prune_mib": 550, "bitcoind_options": {"txindex": 1}}, "bitcoind_options", "txindex needs the whole chain"),
     "no-cache": ({"bitcoind_dbcache_mib": 3}, "bitcoind_dbcache_mib", "3; bitcoind uses at least 4"),
+    **{f"certificate-for-{what}": ({"lnd_tls_names": ["lnd.example", name]}, "lnd_tls_names", f"{name!r} is no host name or address such as ")
+       for what, name in NO_NAMES.items()},
+    "certificate-for-an-umlaut": ({"lnd_tls_names": ["bücher.example"]}, "lnd_tls_names", "write it as its clients do, in ASCII (xn--...)"),
+    # Which looks like a K, and is one to whoever compares without regard to case.
+    "certificate-for-a-kelvin-sign": ({"lnd_tls_names": ["\u212aeg.example"]}, "lnd_tls_names", "in ASCII (xn--...)"),
+    "certificate-renewed-too-late": ({"lnd_tls_renew_days": -1}, "lnd_tls_renew_days", "-1; a certificate is renewed before it expires"),
     "option-of-two-lines": ({"bitcoind_options": {"uacomment": "a\nrpcauth=x"}}, "bitcoind_options", "'uacomment' has a line break"),
     "option-with-a-name-of-two-lines": ({"lnd_options": {"color=#fff\nno-macaroons": 1}}, "lnd_options", "has a line break"),
-    "option-with-a-list-of-two-lines": ({"lnd_options": {"tlsextradomain": ["a", "b\nc"]}}, "lnd_options", "'tlsextradomain' has a line break"),
+    "option-with-a-list-of-two-lines": ({"lnd_options": {"externalip": ["a", "b\nc"]}}, "lnd_options", "'externalip' has a line break"),
+    "known-password": ({"bitcoind_rpcauth": [POLARS]}, "bitcoind_rpcauth", "the user polaruser has the published password of Polar"),
     "seed-of-23-words": ({"lnd_wallet_seed": ["word"] * 23}, "lnd_wallet_seed", "it has 23 words; an aezeed has 24"),
     "seed-of-12-words": ({"lnd_wallet_seed": ["word " * 12]}, "lnd_wallet_seed", "it has 12 words"),
 }
@@ -145,7 +171,8 @@ def test_what_cannot_work_is_one_complaint_that_names_the_variable(chosen, varia
 
 
 FORBIDDEN = [
-    *(("lnd_options", option) for option in ("no-macaroons", "noseedbackup", "wallet-unlock-password-file", "lnddir", "datadir", "tlscertpath")),
+    *(("lnd_options", option) for option in ("no-macaroons", "noseedbackup", "wallet-unlock-password-file", "lnddir", "datadir", "tlscertpath",
+                                             "tlskeypath", "tlsextradomain", "tlsextraip", "tlsautorefresh")),
     *(("bitcoind_options", option) for option in ("datadir", "chain", "testnet", "testnet4", "signet", "regtest", "prune", "dbcache",
                                                   "rpcauth", "rpcpassword", "rpcuser")),
 ]

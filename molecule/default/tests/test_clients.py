@@ -86,7 +86,7 @@ def refused(capsys):
 
 
 def test_lnd_grpc_client_takes_certificate_and_macaroon(alice, mounted, refused):
-    """https://pypi.org/project/lnd-grpc-client, from the files that a pod has."""
+    """lnd-grpc-client, from the files that a pod has."""
     client = lndgrpc.LNDClient(alice, cert_filepath=str(mounted("lnd-tls") / "cert"), macaroon_filepath=str(mounted("lnd-readonly") / "macaroon"))
     assert client.get_info().alias == "alice"
     assert refused(client.add_invoice, 1)

@@ -19,12 +19,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _credentials, _lnd, _macaroon, _pod, _publication, _secret, _weak
 from ansible_collections.openlsp.node.plugins.module_utils._arguments import LND_ARGUMENTS, labels_of
 from ansible_collections.openlsp.node.plugins.module_utils._consumers import MACAROON_KEY
+from ansible_collections.openlsp.node.plugins.module_utils._publication import ADMIN
 from ansible_collections.openlsp.node.plugins.plugin_utils import _wallet_file
 
 PASSWORD_KEY = "password"
-
-# Of a stateless LND, which keeps no file of it: the only copy of its admin macaroon.
-ADMIN_SECRET = "lnd-admin"
 
 # Written into LND's directory, where roles/lnd/files/start.sh looks for it. It is good as long as LND may take to end, and its next pod to come.
 _START_LOCKED = 'echo $(($(date +%s) + 600)) > "$0/start-locked-until"'
@@ -240,13 +238,13 @@ class _Step:
         if self.old_admin:
             self.refusal = lnd.accepts(self.old_admin, _macaroon.KINDS["admin"], self.old_admin)
             if self.refusal is None:
-                raise Refused(f"LND has new root keys, but still accepts the admin macaroon from the Secret {ADMIN_SECRET}; run this again")
+                raise Refused(f"LND has new root keys, but still accepts the admin macaroon from the Secret {ADMIN}; run this again")
 
     def _read_admin(self) -> _secret.Secret | None:
         """The Secret with the admin macaroon, or None where it does not exist."""
-        found = _secret.read(self.cluster, self.node.namespace, ADMIN_SECRET)
+        found = _secret.read(self.cluster, self.node.namespace, ADMIN)
         if self.stateless and found and not found.ours:
-            raise Refused(f"the Secret {ADMIN_SECRET} of namespace {self.node.namespace} is not managed by {_cluster.FIELD_MANAGER}, and the only copy of "
+            raise Refused(f"the Secret {ADMIN} of namespace {self.node.namespace} is not managed by {_cluster.FIELD_MANAGER}, and the only copy of "
                           "LND's admin macaroon has to go there; remove or rename it")
         return found
 
@@ -269,7 +267,7 @@ class _Step:
             # What uses the old one is restarted by lnd_macaroon_secret.
             ours = {name: value for name, value in found.annotations.items() if name.startswith(_secret.ANNOTATIONS)} if found else {}
             annotations = {**ours, _publication.CHANGED: _publication.stamp()} if found else {}
-            wanted = _secret.Secret(ADMIN_SECRET, {MACAROON_KEY: self.handed}, labels_of(self.given), annotations, self.node.namespace)
+            wanted = _secret.Secret(ADMIN, {MACAROON_KEY: self.handed}, labels_of(self.given), annotations, self.node.namespace)
             try:
                 _secret.write(self.cluster, _secret.Change("update", wanted, found))
                 return

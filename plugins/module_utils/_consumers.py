@@ -26,6 +26,10 @@ NODE = ANNOTATIONS + "lightning-node"
 ROOT_KEY_ID = ANNOTATIONS + "root-key-id"
 RETIRING = ANNOTATIONS + "retiring-root-key-ids"
 
+# Annotation of lnd-tls: the other namespaces in which this node's consumers have Secrets, comma separated. Without it nobody would find them
+# to revoke them.
+CONSUMER_NAMESPACES = ANNOTATIONS + "consumer-namespaces"
+
 # The root key ids that this collection allocates are microseconds since 1970: never used twice, sorted by age, told from those that people
 # make by hand, and small enough for JSON's numbers.
 OUR_IDS = range(10**15, 2**53)
@@ -174,6 +178,12 @@ def content(consumer: Consumer, macaroon: bytes, certificate: bytes, node: str) 
     address = f"lndconnect://{host(node)}:{GRPC_PORT}?cert={_url_base64(binary)}&macaroon={_url_base64(macaroon)}"
     return {MACAROON_KEY: macaroon, CERTIFICATE_KEY: certificate, "host": host(node).encode(), "grpc_port": str(GRPC_PORT).encode(),
             "rest_port": str(REST_PORT).encode(), "lndconnect": address.encode()}
+
+
+def other_namespaces(certificate: Secret | None, further: Iterable[str], node: str) -> list[str]:
+    """Where consumers have, or get, a Secret beside the node's namespace. certificate: lnd-tls, which names those that have."""
+    named = certificate.annotations.get(CONSUMER_NAMESPACES, "").split(",") if certificate else []
+    return sorted({*map(str.strip, named), *further} - {"", node})
 
 
 def of_node(secret: Secret, node: str) -> bool:

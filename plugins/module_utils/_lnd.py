@@ -23,6 +23,10 @@ REST_PORT = 8080
 # the chain, which takes hours in an initial block download.
 ACTIVE_STATES = ("RPC_ACTIVE", "SERVER_ACTIVE")
 
+# In a refusal by ``accepts``: the macaroon is good, for a caller from another address. The signature was checked before its caveats
+# (IPLockChecker and IPRangeLockChecker of lnd/macaroons/constraints.go).
+OTHER_ADDRESS = "locked to different IP"
+
 # Seconds for one answer. Creating a wallet stretches its password by scrypt: seconds on a Raspberry Pi.
 _ANSWER_TIMEOUT = 60
 

@@ -13,7 +13,6 @@ from ansible_collections.openlsp.node.plugins.module_utils import _certificate, 
 from ansible_collections.openlsp.node.plugins.module_utils._cluster import ClusterError
 from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY, CONSUMER, MACAROON_KEY, OUR_IDS
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import MACAROON_SECRETS, TLS_SECRET
-from ansible_collections.openlsp.node.plugins.module_utils._publication import CONSUMER_NAMESPACES
 from ansible_collections.openlsp.node.plugins.module_utils._secret import Secret, digest
 
 # LND's own root key, of its files.
@@ -62,12 +61,6 @@ class Answers:
     certificate_served: bool | None = None
     root_key_ids: frozenset[int] | None = None
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-
-
-def consumer_namespaces(found: Mapping[str, Secret], further: Iterable[str], namespace: str) -> list[str]:
-    """The other namespaces in which this node's consumers have Secrets: those that lnd-tls names, and further ones."""
-    named = found[TLS_SECRET].annotations.get(CONSUMER_NAMESPACES, "") if TLS_SECRET in found else ""
-    return sorted({*_words(named), *further} - {namespace})
 
 
 def credentials(namespace: str, found: Mapping[str, Mapping[str, Secret]]) -> list[Credential]:
@@ -141,8 +134,8 @@ def _verdict(lnd: _lnd.Lnd, macaroon: _macaroon.Macaroon, asker: bytes) -> Verdi
     if not macaroon.permissions:
         return Verdict(None, "it may do nothing, so there is nothing to ask LND for")
     reason = lnd.accepts(macaroon.raw, macaroon.permissions, asker)
-    # LND checks the signature first. The address that it sees is this module's, not the consumer's (IPLockChecker of lnd/macaroons/constraints.go).
-    if reason and "locked to different IP" in reason:
+    # The address that LND sees is this module's, not the consumer's.
+    if reason and _lnd.OTHER_ADDRESS in reason:
         return Verdict(None, "its caveat wants another address than the one from which this was asked")
     return Verdict(not reason, reason or "")
 
@@ -242,7 +235,3 @@ def _made(macaroon: _macaroon.Macaroon | None) -> datetime | None:
 def _written(when: datetime | None) -> str:
     """RFC 3339 in seconds, UTC."""
     return when.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if when else ""
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

@@ -18,16 +18,13 @@ from typing import Iterable
 from ansible_collections.openlsp.node.plugins.module_utils import (
     _certificate, _consumers, _credentials, _lnd, _macaroon, _mounts, _renewal, _secret, _weak)
 from ansible_collections.openlsp.node.plugins.module_utils._cluster import ClusterError
-from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY, MACAROON_KEY, Consumer
+from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY, CONSUMER_NAMESPACES, MACAROON_KEY, Consumer
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import MACAROON_SECRETS, TLS_SECRET, CredentialError, Node, NotYet
 from ansible_collections.openlsp.node.plugins.module_utils._macaroon import KINDS, Macaroon, Permission
 from ansible_collections.openlsp.node.plugins.module_utils._secret import ANNOTATIONS, Change, Secret
 
 CERTIFICATE_EXPIRES = ANNOTATIONS + "certificate-expires"
 CERTIFICATE_SHA256 = ANNOTATIONS + "certificate-sha256"
-
-# On lnd-tls: the other namespaces in which this node's consumers have Secrets, comma separated. Without it nobody would find them to revoke them.
-CONSUMER_NAMESPACES = ANNOTATIONS + "consumer-namespaces"
 
 # When a Secret's content became another, as long as not every program that uses it has started again.
 CHANGED = ANNOTATIONS + "changed"
@@ -39,10 +36,6 @@ _ORPHANED_AFTER = 60
 
 # HTTP statuses after which the same may go well. Without one the API did not answer. 404: no pod yet. 409: another call came first.
 _PASSING = (None, 404, 409, 429, 500, 502, 503, 504)
-
-# LND checks the signature before the caveats: a macaroon that is refused for this alone is good, for somebody else (IPLockChecker of
-# lnd/macaroons/constraints.go).
-_ELSEWHERE = "locked to different IP"
 
 Place = tuple[str, str]  # namespace and name of a Secret
 
@@ -150,9 +143,8 @@ class _Attempt:
     def _read(self) -> dict[Place, Secret]:
         """The Secrets of the node's namespace, and of the others in which its consumers have, or get, one."""
         own = _secret.read_all(self.cluster, self.node.namespace)
-        named = own[TLS_SECRET].annotations.get(CONSUMER_NAMESPACES, "").split(",") if TLS_SECRET in own else []
-        others = {*filter(None, named), *(each.namespace for each in self.wanted.consumers)} - {self.node.namespace}
-        listed = [own, *(_secret.read_all(self.cluster, other) for other in sorted(others))]
+        others = _consumers.other_namespaces(own.get(TLS_SECRET), (each.namespace for each in self.wanted.consumers), self.node.namespace)
+        listed = [own, *(_secret.read_all(self.cluster, other) for other in others)]
         return {(secret.namespace, secret.name): secret for secrets in listed for secret in secrets.values()}
 
     @property
@@ -247,12 +239,16 @@ class _Attempt:
         held = self._sound(ADMIN)
         if held and not self._refusal(held, held):
             return held
-        admin = _credentials.macaroon_of(ADMIN, MACAROON_SECRETS[ADMIN], self.files)
-        reason = self._refusal(admin, admin)
+        return self._from_file(ADMIN)
+
+    def _from_file(self, name: str) -> Macaroon:
+        """What LND's file for a Secret holds, proved. The admin macaroon is asked about with itself."""
+        macaroon = _credentials.macaroon_of(name, MACAROON_SECRETS[name], self.files)
+        reason = self._refusal(macaroon, macaroon if name == ADMIN else None)
         if reason:
-            raise CredentialError(f"the running LND does not accept its own admin.macaroon ({reason}); "
+            raise CredentialError(f"{name}: the running LND does not accept its own {MACAROON_SECRETS[name]}.macaroon ({reason}); "
                                   "after a restore or a new root key delete the *.macaroon files and restart LND, which writes them anew")
-        return admin
+        return macaroon
 
     def _need_of_file(self, name: str) -> Need:
         """One of the macaroons that LND itself makes; baked where it keeps no file of it, as after stateless_init."""
@@ -262,12 +258,7 @@ class _Attempt:
             return Need(place, KINDS[kind], macaroon=held)
         if f"{kind}.macaroon" not in self.files:
             return Need(place, KINDS[kind], why="LND keeps no file of it")
-        macaroon = _credentials.macaroon_of(name, kind, self.files)
-        reason = self._refusal(macaroon)
-        if reason:
-            raise CredentialError(f"{name}: the running LND does not accept its own {kind}.macaroon ({reason}); "
-                                  "after a restore or a new root key delete the *.macaroon files and restart LND, which writes them anew")
-        return Need(place, KINDS[kind], macaroon=macaroon)
+        return Need(place, KINDS[kind], macaroon=self._from_file(name))
 
     def _sound(self, name: str) -> Macaroon | None:
         """What a Secret holds, if it is what its name promises."""
@@ -312,7 +303,7 @@ class _Attempt:
     def _refusal(self, macaroon: Macaroon, asked_with: Macaroon | None = None) -> str:
         """Why LND does not accept a macaroon; empty where it does, for whoever may use it."""
         reason = self.lnd.accepts(macaroon.raw, macaroon.permissions, (asked_with or self.admin).raw) or ""
-        return "" if _ELSEWHERE in reason else reason
+        return "" if _lnd.OTHER_ADDRESS in reason else reason
 
     def _refuse_unknown_permissions(self, needs: Iterable[Need]) -> None:
         new = [need.consumer for need in needs if need.consumer and need.why]

@@ -215,7 +215,7 @@ workloads:
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _lnd, _mounts, _overview, _pod, _secret
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _consumers, _lnd, _mounts, _overview, _pod, _secret
 from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import TLS_SECRET
 
@@ -226,7 +226,7 @@ def run(module: AnsibleModule) -> dict:
     cluster, namespace = _cluster.connect(given["kubeconfig"], given["context"]), given["namespace"]
     found = {namespace: _secret.read_all(cluster, namespace)}
     own = found[namespace]
-    for other in _overview.consumer_namespaces(own, given["namespaces"], namespace):
+    for other in _consumers.other_namespaces(own.get(TLS_SECRET), given["namespaces"], namespace):
         found[other] = _secret.read_all(cluster, other)
     listed = _overview.credentials(namespace, found)
     certificate = own[TLS_SECRET].data.get(CERTIFICATE_KEY) if TLS_SECRET in own else None

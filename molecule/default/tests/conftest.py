@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import pathlib
-import re
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import kubernetes
 import pytest
 from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _lnd, _pod, _secret
+from playbook_run import Run
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 NODE = os.environ["TESTBED"]
@@ -21,30 +20,6 @@ STATE = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / "
 KUBECONFIG = STATE / "kubeconfig"
 
 SITE_TIMEOUT = 600
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of ansible-playbook: its exit code, its output, and what its recap counts a host."""
-
-    code: int
-    output: str
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """Changed tasks by host."""
-        return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
-
-    @property
-    def changed_tasks(self) -> list[str]:
-        """The names of the tasks that changed something."""
-        task, names = "", []
-        for line in self.output.splitlines():
-            if line.startswith("TASK ["):
-                task = line.split("[", 1)[1].rsplit("]", 1)[0]
-            elif line.startswith("changed: "):
-                names.append(task)
-        return names
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_renewal_that_was_killed_is_completed_by_the_next_run(carol, served, pub
     certificate, key = near_its_end(served().names)
     serving(certificate, key)
     # It is gone for a second; a look from here takes as long.
-    watch = ["podman", "exec", f"openlsp-{NODE}", "sh", "-c", 'while [ -e "$0" ]; do sleep 0.02; done', carol.on_volume("tls.key")]
+    watch = ["podman", "exec", f"openlsp-{NODE}", "timeout", "300", "sh", "-c", 'while [ -e "$0" ]; do sleep 0.02; done', carol.on_volume("tls.key")]
     with subprocess.Popen(watch) as gone:
         try:
             carol.mortal_run().kill_when(lambda: gone.poll() is not None)

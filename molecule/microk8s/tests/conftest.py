@@ -7,8 +7,8 @@ import os
 import pathlib
 import re
 import subprocess
-from dataclasses import dataclass
 
+import playbook_run
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -17,17 +17,8 @@ STATE = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / "
 KUBECONFIG = STATE / "kubeconfig"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run of ansible-playbook: its exit code and its output."""
-
-    code: int
-    output: str
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """Changed tasks by host."""
-        return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.output, re.M)}
+class Run(playbook_run.Run):
+    """One run of the role."""
 
     @property
     def changed_tasks(self) -> list[str]:

@@ -239,3 +239,10 @@ def test_root_keys_of_the_collection_are_known_by_their_range(text, expected):
 ], ids=["macaroon", "lnds-own", "annotation", "nonsense", "retiring"])
 def test_every_root_key_that_a_secret_names_is_found(value, annotations, expected):
     assert _consumers.root_key_ids(Secret("s", {"macaroon": value}, OURS, annotations)) == expected
+
+
+@pytest.mark.parametrize("annotation, further, expected", [
+    ("", [], []), ("shops", [], ["shops"]), ("b, a,", ["c", "a"], ["a", "b", "c"]), ("ns", ["ns"], [])], ids=["none", "one", "several", "its-own"])
+def test_consumers_are_looked_for_where_they_may_be(annotation, further, expected):
+    tls = Secret("lnd-tls", {}, {}, {"openlsp.org/consumer-namespaces": annotation})
+    assert _consumers.other_namespaces(tls, further, "ns") == expected

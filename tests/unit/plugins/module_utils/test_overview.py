@@ -94,13 +94,6 @@ def test_no_other_secret_is_taken_for_a_consumers(own, consumer, labels):
     assert set(told(Node(), {**own, "lnd-consumer-shop": consumer(labels=labels)})) == set(MACAROON_SECRETS)
 
 
-@pytest.mark.parametrize("annotation, further, expected", [
-    ("", [], []), ("shops", [], ["shops"]), ("b, a,", ["c", "a"], ["a", "b", "c"]), ("ns", ["ns"], [])], ids=["none", "one", "several", "its-own"])
-def test_consumers_are_looked_for_where_they_may_be(annotation, further, expected):
-    tls = Secret("lnd-tls", {}, OURS, {"openlsp.org/consumer-namespaces": annotation})
-    assert _overview.consumer_namespaces({"lnd-tls": tls}, further, "ns") == expected
-
-
 def test_a_node_without_any_secret_is_shown(consumer):
     rows = told(Node(), {}, certificate=None)
     assert {row["problems"][0] for row in rows.values()} == {"there is no such Secret; run the site, which makes it"}

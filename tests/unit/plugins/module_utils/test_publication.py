@@ -330,7 +330,7 @@ def test_a_consumer_that_moves_has_its_secret_in_the_new_namespace_only(world):
     old = world.held("lnd-consumer-shop")
     world.publish({**SHOP, "namespace": "shops"})
     assert world.lnd.refusal(old)
-    assert world.annotations("lnd-tls")[_publication.CONSUMER_NAMESPACES] == "shops"
+    assert world.annotations("lnd-tls")[_consumers.CONSUMER_NAMESPACES] == "shops"
     world.assert_settled(("shops", "lnd-consumer-shop"))
 
 
@@ -338,7 +338,7 @@ def test_a_consumer_in_another_namespace_is_found_there_when_it_is_not_listed_an
     world.publish({**SHOP, "namespace": "shops"})
     world.publish()
     world.assert_settled()
-    assert world.annotations("lnd-tls")[_publication.CONSUMER_NAMESPACES] == ""
+    assert world.annotations("lnd-tls")[_consumers.CONSUMER_NAMESPACES] == ""
     world.forget_calls()
     assert not world.publish().changed
 

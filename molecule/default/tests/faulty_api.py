@@ -329,7 +329,7 @@ def _with_length(head: bytes, length: int) -> bytes:
 def _frames(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """The whole frames of a WebSocket's server (RFC 6455, section 5.2; it does not mask) as operation code and message; and what is left."""
     frames = []
-    while len(data) >= 10 or len(data) >= 2 + data[1] < 128:
+    while len(data) >= 10 or (len(data) >= 2 and len(data) >= 2 + data[1]):
         begin, length = {126: (4, int.from_bytes(data[2:4])), 127: (10, int.from_bytes(data[2:10]))}.get(data[1], (2, data[1]))
         if len(data) < begin + length:
             break

@@ -34,6 +34,9 @@ NETWORK_DIRECTORIES = {
 # Lists those of the files that exist into one archive on the standard output; sh, test and tar are in every LND image.
 _ARCHIVE = 'cd "$0" || exit; for f; do shift; [ ! -f "$f" ] || set -- "$@" "$f"; done; [ $# = 0 ] || exec tar -cf - "$@"'
 
+# Two blocks of zero bytes (POSIX, pax, ustar Interchange Format).
+_END_OF_ARCHIVE = bytes(1024)
+
 
 class NotYet(Exception):
     """LND is on its way: asking again may help."""
@@ -70,6 +73,9 @@ def read_files(node: Node) -> dict[str, bytes]:
     archive = _pod.run(node.cluster, node.namespace, node.pod, node.container, ["sh", "-c", _ARCHIVE, node.lnd_dir, *names])
     if not archive:
         return {}
+    # Cut between two files it would look whole, and what it lacks as if LND kept no file of it.
+    if not archive.endswith(_END_OF_ARCHIVE):
+        raise NotYet("the archive of LND's files broke off")
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             return {member.name.rsplit("/", 1)[-1]: _content(tar, member) for member in tar}

@@ -242,13 +242,14 @@ def test_a_larger_file_is_refused(archived):
         archived(archive((member(), bytes(MAX_BYTES + 1))))
 
 
-def test_every_archive_that_breaks_off_is_waited_for_or_lacks_a_file(archived):
-    whole = archive((member(), b"x" * 600))[:3 * 512]  # one header and two blocks
-    for length in range(1, len(whole)):
-        try:
-            assert archived(whole[:length]).get("admin.macaroon") in (None, b"x" * 600)
-        except NotYet:
-            pass
+def test_every_archive_that_breaks_off_is_waited_for(archived):
+    first, second = (member() for _number in range(2))
+    second.name = second.name.replace("admin", "readonly")
+    whole = archive((first, b"x" * 600), (second, b"y"))
+    for length in range(1, 6 * 512):  # To the end of the files: each has a header, and its blocks.
+        with pytest.raises(NotYet, match="the archive of LND's files broke off"):
+            archived(whole[:length])
+    assert set(archived(whole)) == {"admin.macaroon", "readonly.macaroon"}
 
 
 def test_what_is_no_archive_is_waited_for(archived):

@@ -97,11 +97,15 @@ class Vm:
         """Switch it off in good order."""
         if self.runs:
             self.ssh("sudo systemctl poweroff")
-            deadline = time.monotonic() + STOP_LIMIT
-            while self.runs:
-                if time.monotonic() > deadline:
-                    raise VmError(f"{self.name} does not switch itself off; the end of {self.console}:\n{tail(self.console)}")
-                time.sleep(0.2)
+            self.wait_until_off()
+
+    def wait_until_off(self) -> None:
+        """For one that was told to switch itself off."""
+        deadline = time.monotonic() + STOP_LIMIT
+        while self.runs:
+            if time.monotonic() > deadline:
+                raise VmError(f"{self.name} does not switch itself off; the end of {self.console}:\n{tail(self.console)}")
+            time.sleep(0.2)
 
     def kill(self) -> None:
         """Cut its power."""

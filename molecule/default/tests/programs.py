@@ -9,21 +9,23 @@ import kubernetes
 from conftest import eventually
 
 # It reads its macaroon once, as most programs do, and when it is told to stop it goes on for a while. Before its first answer the network may not
-# be there yet, so that only what LND itself says counts as a failure.
+# be there yet, so that only what LND itself says counts as a failure. What it says, it says to the kubelet, which hands it on with the container's
+# end: the end of a log may be lost with its pod.
 CALL_FOR_EVER = r"""
 cp /run/lnd/macaroon /tmp/held
+say() { echo "$@"; echo "$@" >>/dev/termination-log; }
 left=-1 calls=0
 trap 'left=2' TERM
 while [ "$left" != 0 ]; do
   if said=$(timeout 20 lncli --rpcserver="$(cat /run/lnd/host):$(cat /run/lnd/grpc_port)" --tlscertpath=/run/lnd/cert --macaroonpath=/tmp/held getinfo 2>&1)
   then calls=$((calls + 1)); touch /tmp/ready
-  elif [ "$calls" != 0 ]; then echo "failed:" $said
-  else case $said in *Unavailable*) ;; *) echo "failed:" $said ;; esac
+  elif [ "$calls" != 0 ]; then say "failed:" $said
+  else case $said in *Unavailable*) ;; *) say "failed:" $said ;; esac
   fi
   left=$((left - 1))
   sleep 1
 done
-echo "over: $calls"
+say "over: $calls"
 """
 
 CLIENT = {"openlsp.org/lnd-client": "true"}
@@ -47,13 +49,12 @@ def pod_template(secret: str, labels: dict[str, str]) -> dict:
 
 
 class Program:
-    """One consumer's Deployment, and every line that its pods have said."""
+    """One consumer's Deployment, and what its pods said of LND until they ended."""
 
     def __init__(self, core, namespace: str, consumer: str, replicas: int = 1) -> None:
         self.namespace, self.name, self._replicas = namespace, consumer, replicas
         self._core, self._apps = core, kubernetes.client.AppsV1Api(core.api_client)
-        self._lines: dict[str, list[str]] = {}
-        self._listeners: dict[str, threading.Thread] = {}
+        self._ends: dict[str, list[str]] = {}
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -74,11 +75,15 @@ class Program:
 
     def failures(self) -> list[str]:
         """Every call that LND did not answer, of the pods that are gone too."""
-        return [f"{pod}: {line}" for pod, lines in self._lines.items() for line in lines if line.startswith("failed:")]
+        said = dict(self._ends)
+        for pod in self.pods():
+            if pod.metadata.name not in said and pod.status.container_statuses and pod.status.container_statuses[0].started:
+                said[pod.metadata.name] = self._core.read_namespaced_pod_log(pod.metadata.name, self.namespace).splitlines()
+        return [f"{pod}: {line}" for pod, lines in said.items() for line in lines if line.startswith("failed:")]
 
     def finished(self) -> dict[str, int]:
         """The pods that have ended in good order, and how many of their calls LND answered."""
-        ends = {pod: re.fullmatch(r"over: (\d+)", lines[-1]) for pod, lines in self._lines.items() if lines}
+        ends = {pod: re.fullmatch(r"over: (\d+)", lines[-1]) for pod, lines in self._ends.items() if lines}
         return {pod: int(end[1]) for pod, end in ends.items() if end}
 
     def stop(self) -> None:
@@ -89,19 +94,14 @@ class Program:
         eventually(lambda: not self.pods(), f"the pods of {self.name} stay", 60)
         self._over.set()
         self._watcher.join()
-        for each in self._listeners.values():
-            each.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.3):
-            for pod in self.pods():
-                name = pod.metadata.name
-                if name not in self._listeners and pod.status.container_statuses and pod.status.container_statuses[0].started:
-                    self._listeners[name] = threading.Thread(target=self._listen, args=(name,), daemon=True)
-                    self._listeners[name].start()
-
-    def _listen(self, pod: str) -> None:
-        said = self._core.read_namespaced_pod_log(pod, self.namespace, follow=True, _preload_content=False)
-        self._lines[pod] = []
-        for line in said:
-            self._lines[pod].append(line.decode().rstrip("\n"))
+        """Keep what each pod said when it ended: its object is gone a moment later."""
+        watch = kubernetes.watch.Watch()
+        while not self._over.is_set():
+            since = {"resource_version": watch.resource_version} if watch.resource_version else {}
+            changes = watch.stream(self._core.list_namespaced_pod, self.namespace, label_selector=f"app={self.name}", timeout_seconds=1, **since)
+            for pod in (change["object"] for change in changes):
+                state = pod.status.container_statuses[0].state if pod.status.container_statuses else None
+                if state and state.terminated:
+                    self._ends[pod.metadata.name] = (state.terminated.message or "").splitlines()

@@ -124,8 +124,7 @@ class _Step:
                     raise
                 reason = str(error)
             except _lnd.LndError as error:
-                # Without a code it did not answer: it may be restarting. With one it has read the request and refused it.
-                if error.code is not None:
+                if not error.passes:
                     raise
                 reason = str(error)
             if time.monotonic() > deadline:
@@ -211,8 +210,9 @@ class _Step:
         """A new pod whose LND waits for its password; returns when the old one is gone."""
         where = f"{self.node.namespace}/{self.node.pod}"
         if self.restarted:
-            raise Refused(f"{where} was restarted and should have waited for its password, but LND unlocked itself, as it does when it starts once "
-                          "more on the way; run this again. Where that does not help, its StatefulSet is not the role's: run the role first")
+            raise Refused(f"{where} was restarted and should have waited for its password, but LND takes calls: it started once more on the way "
+                          "and unlocked itself, or its answer was lost; run this again. Where that does not help, its StatefulSet is not the role's: run the "
+                          "role first")
         old = _pod.pod(self.cluster, self.node.namespace, self.node.pod)
         if old is None:
             raise _cluster.ClusterError(f"{where} is gone")

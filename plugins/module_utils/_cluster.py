@@ -9,7 +9,10 @@ import ast
 import json
 import os
 import re
+import ssl
 import sys
+import tempfile
+import threading
 import traceback
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -43,6 +46,9 @@ FIELD_MANAGER = "openlsp.node"
 # an address that swallows packets would stop the play for minutes.
 REQUEST_TIMEOUT = (5, 30)
 
+# While a WebSocket is opened, what the client makes of it is replaced: one thread at a time.
+_OPENING = threading.Lock()
+
 ARGUMENTS = {
     "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
@@ -66,8 +72,11 @@ class Cluster:
     """
 
     def __init__(self, configuration: Any) -> None:
+        """Reads the files that the configuration names; none of them is needed afterwards."""
         self._configuration = configuration
+        self._tls = _tls(configuration)
         self._pool = RESTClientObject(configuration).pool_manager
+        self._pool.connection_pool_kw.update(ssl_context=self._tls, **dict.fromkeys(("ca_certs", "ca_cert_data", "cert_file", "key_file")))
 
     def request(self, method: str, path: str, query: dict | None = None, body: dict | None = None,
                 content_type: str = "application/json") -> dict:
@@ -111,13 +120,13 @@ class Cluster:
 
     def execute(self, path: str, query: list[tuple[str, str]]) -> Any:
         """A kubernetes.stream.ws_client.WSClient for a pod's exec subresource."""
-        with _handshake_limit():
+        with _OPENING, _own_websocket(self._tls):
             return ws_client.websocket_call(self._configuration, "GET", self._url(path), headers=self._headers(), query_params=query,
                                             _preload_content=False, binary=True, capture_all=False)
 
     def forward(self, path: str, port: int) -> Any:
         """A kubernetes.stream.ws_client.PortForward for a pod's portforward subresource."""
-        with _handshake_limit(), _quiet_thread():
+        with _OPENING, _own_websocket(self._tls), _quiet_thread():
             return ws_client.portforward_call(self._configuration, "GET", self._url(path), headers=self._headers(),
                                               query_params=[("ports", str(port))])
 
@@ -143,13 +152,32 @@ def connect(kubeconfig: str | None, context: str | None) -> Cluster:
         raise ClusterError(f"the kubeconfig {path} does not exist")
     configuration = Configuration()
     try:
-        kubernetes.config.load_kube_config(
-            config_file=path, context=context, client_configuration=configuration, persist_config=False)
+        # For the files that the client makes of a kubeconfig's data, the user's private key among them. It removes them when Python ends; but the
+        # processes in which Ansible runs its actions do not end in that way, nor does what is killed, and each would leave the key behind.
+        with tempfile.TemporaryDirectory() as directory:
+            kubernetes.config.load_kube_config(
+                config_file=path, context=context, client_configuration=configuration, persist_config=False, temp_file_path=directory)
+            return Cluster(configuration)
     except (kubernetes.config.ConfigException, OSError) as error:
         raise ClusterError(f"the kubeconfig {path or '(default)'} cannot be used: {error}") from error
     except Exception as error:  # The client checks nothing of a file: a malformed one comes back as any error, with a token in it perhaps.
         raise ClusterError(f"the kubeconfig {path or '(default)'} cannot be used: it is malformed ({type(error).__name__})") from None
-    return Cluster(configuration)
+
+
+def _tls(configuration: Any) -> ssl.SSLContext | None:
+    """What the client would make of the configuration for each of its connections; None where they have no TLS."""
+    if not configuration.host.startswith("https:"):
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not configuration.verify_ssl:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif configuration.ssl_ca_cert:
+        context.load_verify_locations(configuration.ssl_ca_cert)
+    else:
+        context.load_default_certs()
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
 
 
 @contextmanager
@@ -208,13 +236,13 @@ def _quiet_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _handshake_limit() -> Iterator[None]:
-    """Limits the WebSocket handshake, for which the kubernetes client has no argument; what is made has no limit afterwards."""
+def _own_websocket(tls: ssl.SSLContext | None) -> Iterator[None]:
+    """Limits the WebSocket handshake, and gives it its TLS; the kubernetes client has arguments for neither. What is made has no limit afterwards."""
     plain, made = ws_client.WebSocket, []
 
     def limited(**options: Any) -> Any:
         # Not websocket.setdefaulttimeout(): a WebSocket that is made directly, as the kubernetes client does, ignores it.
-        made.append(plain(**options))
+        made.append(plain(**{**options, "sslopt": {**options["sslopt"], "context": tls}}))
         made[-1].settimeout(REQUEST_TIMEOUT[1])
         return made[-1]
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -121,6 +122,8 @@ def summary(held: Iterable[Permission]) -> str:
     return "; ".join(parts) or "nothing"
 
 
+# A run looks at each of its macaroons several times.
+@functools.lru_cache(maxsize=1024)
 def parse(data: bytes) -> Macaroon:
     """Read one binary V2 macaroon as LND writes it.
 

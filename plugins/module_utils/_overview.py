@@ -117,7 +117,7 @@ def _ask_about(lnd: _lnd.Lnd, listed: list[Credential]) -> Answers:
                 ids, asker = lnd.root_key_ids(each.macaroon.raw), each.macaroon.raw
                 break
             except _lnd.LndError as error:
-                if error.code is None:
+                if error.passes:
                     raise
                 verdicts[each.macaroon.digest] = Verdict(False, str(error))
         if asker is None:

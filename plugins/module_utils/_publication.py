@@ -167,7 +167,9 @@ class _Attempt:
                 except _lnd.LndCertificateError:
                     continue
                 except _lnd.LndError as error:
-                    raise NotYet(str(error)) from error
+                    if error.passes:
+                        raise NotYet(str(error)) from error
+                    raise CredentialError(f"LND refuses a call that is made with its admin macaroon: {error}; look at its log") from error
         raise NotYet("LND shows its clients another certificate than its tls.cert; it is starting, or its pod has to be restarted")
 
     def _held_certificate(self) -> _certificate.Certificate | None:
@@ -186,6 +188,7 @@ class _Attempt:
         self.ids = self.lnd.root_key_ids(self.admin.raw)
         self.named = Counter(each for secret in self.found.values() if _consumers.of_node(secret, self.node.namespace)
                              for each in _consumers.root_key_ids(secret))
+        self.refusals = self._refusals()
         needs = [Need((self.node.namespace, TLS_SECRET)), *map(self._need_of_file, MACAROON_SECRETS), *map(self._need_of_consumer, self.wanted.consumers)]
         self._refuse_unknown_permissions(needs)
         places = {each.place for each in needs}
@@ -254,7 +257,7 @@ class _Attempt:
         """One of the macaroons that LND itself makes; baked where it keeps no file of it, as after stateless_init."""
         place, kind = (self.node.namespace, name), MACAROON_SECRETS[name]
         held = self.admin if name == ADMIN else self._sound(name)
-        if held and (name == ADMIN or not self._refusal(held)):
+        if held and (name == ADMIN or not self.refusals[held.raw]):
             return Need(place, KINDS[kind], macaroon=held)
         if f"{kind}.macaroon" not in self.files:
             return Need(place, KINDS[kind], why="LND keeps no file of it")
@@ -296,14 +299,25 @@ class _Attempt:
         if not why and consumer.name in self.wanted.rotate and consumer.place not in self.outcome.rotated:
             why = "it is to be rotated"
         if not why:
-            reason = self._refusal(macaroon)
+            reason = self.refusals[macaroon.raw]
             why = f"LND does not accept it: {reason}" if reason else ""
         return macaroon, why
 
     def _refusal(self, macaroon: Macaroon, asked_with: Macaroon | None = None) -> str:
         """Why LND does not accept a macaroon; empty where it does, for whoever may use it."""
-        reason = self.lnd.accepts(macaroon.raw, macaroon.permissions, (asked_with or self.admin).raw) or ""
-        return "" if _lnd.OTHER_ADDRESS in reason else reason
+        return _proper(self.lnd.accepts(macaroon.raw, macaroon.permissions, (asked_with or self.admin).raw))
+
+    def _refusals(self) -> dict[bytes, str]:
+        """The same of every macaroon that this node's Secrets hold, by its bytes; asked all at once."""
+        places = {*((self.node.namespace, name) for name in MACAROON_SECRETS if name != ADMIN), *(each.place for each in self.wanted.consumers)}
+        held = []
+        for place in sorted(places & self.found.keys()):
+            try:
+                held.append(_macaroon.parse(self.found[place].data.get(MACAROON_KEY, b"")))
+            except _macaroon.MacaroonError:
+                continue
+        reasons = self.lnd.accepts_each([(each.raw, each.permissions) for each in held], self.admin.raw)
+        return {each.raw: _proper(reason) for each, reason in zip(held, reasons)}
 
     def _refuse_unknown_permissions(self, needs: Iterable[Need]) -> None:
         new = [need.consumer for need in needs if need.consumer and need.why]
@@ -317,7 +331,14 @@ class _Attempt:
         root_key_id = self._allocated() if need.consumer else 0
         if root_key_id:
             self.unwritten.add(root_key_id)
-        macaroon = _macaroon.parse(self.lnd.bake(need.permissions, root_key_id, self.admin.raw))
+        try:
+            baked = self.lnd.bake(need.permissions, root_key_id, self.admin.raw)
+        except _lnd.LndError as error:
+            if error.passes:
+                raise
+            raise CredentialError(f"{need.place[1]}: LND refuses to make a macaroon with the permissions {_macaroon.words(need.permissions)}: {error}; "
+                                  "does this version of LND have all of them (lncli listpermissions)?") from error
+        macaroon = _macaroon.parse(baked)
         if need.consumer:
             macaroon = _consumers.constrained(need.consumer, macaroon, self.now)
         reason = self._refusal(macaroon)
@@ -481,6 +502,11 @@ class _Attempt:
             except (ClusterError, _lnd.LndError):
                 return
         self.unwritten.clear()
+
+
+def _proper(reason: str | None) -> str:
+    """A reason for which a macaroon has to be replaced; empty where there is none."""
+    return "" if reason is None or _lnd.OTHER_ADDRESS in reason else reason
 
 
 def stamp() -> str:

@@ -7,9 +7,12 @@ one run. That run ends well after another try, or in one sentence; the next one,
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 import pytest
+from ansible_collections.openlsp.node.plugins.module_utils import _consumers, _credentials, _macaroon, _publication
+from bare_lnd import OURS
 from conftest import KUBECONFIG
 from faulty_api import (
     Effect, Fault, FaultyApi, after, answered, cut_after, cut_before, cut_in_answer, held, output_cut, replaced, stream_cut, truncated)
@@ -156,3 +159,16 @@ def test_immutable_secret_is_named(bare_lnd):
     bare_lnd.put("lnd-router")
     with bare_lnd.reader() as reader:
         ends_well(bare_lnd, reader)
+
+
+def test_refusal_of_lnd_to_make_a_macaroon_is_told_at_once(bare_lnd, cluster, monkeypatch):
+    """Of a permission that has slipped through the comparison with LND's own list."""
+    monkeypatch.setattr(_consumers, "refuse_unknown", lambda *_given: None)
+    node = _credentials.Node(cluster, bare_lnd.namespace, "lnd-0", "lnd", "/data", "regtest")
+    odd = _consumers.Consumer("odd", "lnd-consumer-odd", bare_lnd.namespace, _macaroon.permissions("nonsense:read"))
+    before, start = bare_lnd.secrets(), time.monotonic()
+    with pytest.raises(_credentials.CredentialError, match="^lnd-consumer-odd: LND refuses to make a macaroon with the permissions nonsense:read: "
+                                                           "invalid permission entity.*; does this version of LND have all of them"):
+        _publication.publish(node, _publication.Wanted((odd,), OURS), 300, False)
+    assert time.monotonic() - start < 60
+    assert bare_lnd.secrets() == before

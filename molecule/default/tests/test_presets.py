@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from ansible_collections.openlsp.node.plugins.module_utils import _lnd, _pod, _secret
@@ -184,19 +183,6 @@ ROOT_KEY_IDS = {preset: 55001 + index for index, preset in enumerate(PRESETS)}
 every_preset = pytest.mark.parametrize("preset", PRESETS)
 
 
-class Impatient(_lnd.Lnd):
-    """A client that waits for LND's connection, but not for an event; its LndError has the TimeoutError as its cause."""
-
-    def __init__(self, connect: Any, certificate: bytes, patience: float) -> None:
-        super().__init__(connect, certificate)
-        self._patience = patience
-
-    def _open(self) -> Any:
-        connection = super()._open()
-        connection.sock.settimeout(self._patience)
-        return connection
-
-
 class Alice:
     """alice's LND over connections that stay open."""
 
@@ -221,14 +207,15 @@ class Alice:
             return refused | {call for call, answer in answers.items() if answer.result()}
 
     def _refuses_alone(self, macaroon: bytes, call: str, patience: float) -> bool:
-        with Impatient(self._connect, self._certificate, patience) as client:
-            return self._refuses(client, macaroon, call)
+        """Over a connection of its own, on which LND's permission is waited for, and an event is not."""
+        with _lnd.Lnd(self._connect, self._certificate) as client:
+            return self._refuses(client, macaroon, call, patience)
 
     @staticmethod
-    def _refuses(client: _lnd.Lnd, macaroon: bytes, call: str) -> bool:
+    def _refuses(client: _lnd.Lnd, macaroon: bytes, call: str, patience: float | None = None) -> bool:
         method, path, *body = CALLS[call]
         try:
-            client.call(method, path, *body, macaroon=macaroon)
+            client.call(method, path, *body, macaroon=macaroon, timeout=patience)
         except _lnd.LndError as error:
             waits = call in PATIENT and isinstance(error.__cause__, TimeoutError)
             assert error.code is not None or waits, f"{call}: no answer is neither leave nor refusal: {error}"

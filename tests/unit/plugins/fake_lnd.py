@@ -77,10 +77,13 @@ class _Client:
         try:
             self._called("accepts", asked_with, "read")
         except LndError as error:
-            if error.code is None:
+            if error.passes:
                 raise
             return str(error)
         return self._lnd.refusal(macaroon, permissions)
+
+    def accepts_each(self, macaroons, asked_with):
+        return [self.accepts(macaroon, permissions, asked_with) for macaroon, permissions in macaroons]
 
     def known_permissions(self, asked_with):
         self._called("known_permissions", asked_with, "read")

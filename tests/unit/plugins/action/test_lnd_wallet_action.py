@@ -428,7 +428,7 @@ def test_a_macaroon_that_may_less_than_an_admin_is_not_written(lnd_says, statele
 
 def test_an_lnd_that_does_not_wait_for_its_password_is_restarted_once_only(lnd_says, stateless_lnd, admin_secret, pod):
     del admin_secret
-    with pytest.raises(Refused, match="alice/lnd-0 was restarted and should have waited for its password, but LND unlocked itself"):
+    with pytest.raises(Refused, match="alice/lnd-0 was restarted and should have waited for its password, but LND takes calls"):
         lnd_says("RPC_ACTIVE", lnd=stateless_lnd, stateless=True)
     assert pod.deletions == ["uid-1"]
 

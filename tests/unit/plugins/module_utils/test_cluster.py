@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
+import tempfile
+from datetime import datetime, timezone
 from urllib.parse import unquote
 
 import pytest
 import websocket
 from ansible_collections.openlsp.node.plugins.module_utils import _cluster
 from ansible_collections.openlsp.node.plugins.module_utils._cluster import ClusterError, connect, explained
+from certificates import made
 from kube_api import HANG_UP, NO_ANSWER, TOKEN, Frames, Refusal
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import ws_client
@@ -226,6 +231,68 @@ def test_a_refused_handshake_leaves_the_clients_websockets_as_they_were(cluster,
     with pytest.raises(ApiException):
         REQUESTS[kind](cluster)
     assert ws_client.WebSocket is websocket.WebSocket
+
+
+# --- TLS -----------------------------------------------------------------------------------------------------------
+
+CERTIFICATE, KEY = made(datetime.now(timezone.utc))
+
+
+@pytest.fixture
+def inlined(api, kubeconfig, tmp_path, monkeypatch):
+    """A kubeconfig with certificates and a key in it, as most are, of an API that wants the client's; and the directory for temporary files."""
+    for name, content in (("cert", CERTIFICATE), ("key", KEY)):
+        (tmp_path / name).write_bytes(content)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "cert")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    api.socket = context.wrap_socket(api.socket, server_side=True)
+    certificate, key = (base64.b64encode(each).decode() for each in (CERTIFICATE, KEY))
+    kubeconfig.write_text(kubeconfig.read_text()
+                          .replace(f'{{server: "{api.url}"}}', f'{{server: "https://127.0.0.1:{api.server_port}", certificate-authority-data: {certificate}}}')
+                          .replace(f"{{token: {TOKEN}}}", f"{{client-certificate-data: {certificate}, client-key-data: {key}}}"))
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return kubeconfig, directory
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_a_kubeconfigs_key_does_not_stay_on_the_disk(inlined, times):
+    """Ansible's processes end without cleaning up behind the client."""
+    kubeconfig, directory = inlined
+    for _time in range(times):
+        connect(str(kubeconfig), None)
+        assert list(directory.iterdir()) == []
+
+
+def test_a_client_that_somebody_else_made_keeps_its_files(inlined):
+    kubeconfig, directory = inlined
+    _cluster.kubernetes.config.load_kube_config(str(kubeconfig), client_configuration=_cluster.Configuration())
+    files = set(directory.iterdir())
+    connect(str(kubeconfig), None)
+    assert set(directory.iterdir()) == files != set()
+
+
+def test_every_connection_shows_the_kubeconfigs_certificate(api, inlined):
+    """The API talks to nobody else."""
+    cluster = connect(str(inlined[0]), None)
+    api.lay("GET", POD, {"kind": "Pod"}, "log", Frames(()), Frames(()))
+    assert cluster.find(POD) == {"kind": "Pod"}
+    assert cluster.text(POD, {}) == "log"
+    cluster.execute(POD, []).close()
+    cluster.forward(POD, 80).close()
+
+
+@every_request
+def test_an_api_with_another_certificate_is_told_nothing(api, inlined, send):
+    kubeconfig, _directory = inlined
+    other = base64.b64encode(made(datetime.now(timezone.utc))[0]).decode()
+    kubeconfig.write_text(kubeconfig.read_text().replace(f"certificate-authority-data: {base64.b64encode(CERTIFICATE).decode()}",
+                                                         f"certificate-authority-data: {other}"))
+    with pytest.raises(ClusterError, match="^cannot look: "), explained("cannot look"):
+        send(connect(str(kubeconfig), None))
+    assert api.calls == []
 
 
 # --- the kubeconfig ------------------------------------------------------------------------------------------------

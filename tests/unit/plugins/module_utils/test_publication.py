@@ -629,6 +629,55 @@ def test_an_orphan_that_turns_out_to_be_anothers_stays(world):
     assert world.publish(SHOP).deleted_root_keys == set() and key in world.lnd.root_keys
 
 
+# --- LND refuses, or is on its way ----------------------------------------------------------------------------------
+
+# Words: lnd/rpcperms/interceptor.go, lnd/macaroons/store.go and bbolt/errors/errors.go.
+PASSING = {
+    "waits": LndError("waiting to start, RPC services not available", 2),
+    "locked": LndError("wallet locked, unlock it to enable full RPC access", 2),
+    "starts": LndError("the RPC server is in the process of starting up, but not yet ready to accept calls", 2),
+    "not-reachable": LndError("LND does not answer: Connection refused"),
+    "behind-its-gateway": LndError("connection error: desc = transport: Error while dialing: connect: connection refused", 14),
+    "ends": LndError("cannot get macaroon: database not open", 2),
+    "ends-later": LndError("cannot get macaroon: macaroon store is locked", 2),
+}
+
+
+def once(world, name, error):
+    """The next call of that name to LND ends so."""
+    def before(called):
+        if called == name:
+            world.lnd.before = lambda _name: None
+            raise error
+    world.lnd.before = before
+
+
+@pytest.mark.parametrize("call", ["accepts", "root_key_ids", "known_permissions", "bake"])
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING)
+def test_lnd_that_is_on_its_way_is_waited_for(world, error, call):
+    once(world, call, error)
+    world.publish(SHOP)
+    assert world.clock.slept == [1]
+    world.assert_settled(("ln", "lnd-consumer-shop"))
+
+
+@pytest.mark.parametrize("call", ["root_key_ids", "known_permissions", "bake"])
+def test_a_refusal_that_stays_ends_the_run_at_once_in_lnds_words(world, call):
+    once(world, call, LndError("permission denied", 2))
+    with pytest.raises(CredentialError, match="LND refuses .*: permission denied; "):
+        world.publish(SHOP)
+    assert world.clock.slept == [] and world.store.secrets == {} and set(world.lnd.root_keys) == {0}
+
+
+def test_a_permission_that_lnd_does_not_know_is_named_at_once(world):
+    """Of a macaroon that LND keeps no file of. What consumers ask for is compared with LND's list before."""
+    world.lnd.known -= {_macaroon.Permission("offchain", "write")}
+    del world.lnd.files["router.macaroon"]
+    with pytest.raises(CredentialError, match="lnd-router: LND refuses to make a macaroon with .*offchain:write: invalid permission; does this version"):
+        world.publish()
+    assert world.clock.slept == [] and world.store.secrets == {}
+
+
 # --- interrupted at every step -------------------------------------------------------------------------------------
 
 def first(world):

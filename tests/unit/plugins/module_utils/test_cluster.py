@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from urllib.parse import unquote
 
@@ -282,6 +283,16 @@ def test_every_connection_shows_the_kubeconfigs_certificate(api, inlined):
     assert cluster.text(POD, {}) == "log"
     cluster.execute(POD, []).close()
     cluster.forward(POD, 80).close()
+
+
+def test_threads_open_their_connections_at_the_same_time(api, inlined):
+    """What the client makes of a WebSocket is replaced meanwhile: without the certificate, in the place of which another thread's would be."""
+    cluster = connect(str(inlined[0]), None)
+    api.lay("GET", POD, *[Frames(()) for _number in range(64)])
+    with ThreadPoolExecutor(16) as threads:
+        for opened in list(threads.map(lambda number: cluster.forward(POD, 80) if number % 2 else cluster.execute(POD, []), range(64))):
+            opened.close()
+    assert ws_client.WebSocket is websocket.WebSocket
 
 
 @every_request

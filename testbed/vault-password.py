@@ -7,19 +7,23 @@ directory, so each has a password of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import secrets
+import tempfile
 
 STATE = pathlib.Path(os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local/state")
 
 
 def vault_password(node: str) -> str:
+    """Ansible asks for it once a host, at the same time: the first one's is everybody's, and nobody sees half of it."""
     path = STATE / "openlsp.node" / node / "vault-password"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24) + "\n")
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as made, contextlib.suppress(FileExistsError):
+            print(secrets.token_urlsafe(24), file=made, flush=True)
+            os.link(made.name, path)
     return path.read_text().strip()
 
 

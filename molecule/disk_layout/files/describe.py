@@ -19,13 +19,16 @@ def description(top: str) -> dict[str, list]:
             short, status = os.fsdecode(os.path.relpath(path, os.fsencode(top))), os.lstat(path)
             regular = stat.S_ISREG(status.st_mode)
             found[short] = [
-                oct(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, sorted(names.setdefault(status.st_ino, []) + [short])[0],
+                oct(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns, names.setdefault(status.st_ino, []),
                 hashlib.sha256(open(path, "rb").read()).hexdigest() if regular else None,
                 # Nearly all of the sparse file is a hole: file systems differ in the rest.
                 regular and status.st_blocks * 512 < status.st_size // 2,
                 os.fsdecode(os.readlink(path)) if stat.S_ISLNK(status.st_mode) else None,
                 {key: os.getxattr(path, key, follow_symlinks=False).hex() for key in os.listxattr(path, follow_symlinks=False)}]
             names[status.st_ino].append(short)
+    # Two file systems list a directory in two orders.
+    for together in names.values():
+        together.sort()
     return found
 
 

@@ -63,8 +63,16 @@ class Image:
 
     tag: str
     rootfs: str = ""               # a Debian part
-    go: str = ""                   # a Go part, all of whose programs land in /usr/local/bin
+    go: str = ""                   # a Go part, all of whose programs land in /usr/local/bin, or without a rootfs in /bin as upstream's
     command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+
+
+def module_directory(family: str, module: str) -> Path:
+    """Where the sources of a module are that a family's go.mod pins."""
+    found = subprocess.run(["go", "mod", "download", "-json", module], cwd=HERE / "go" / family, check=True, stdout=subprocess.PIPE,
+                           env=os.environ | {"GOFLAGS": "", "GOTOOLCHAIN": "local"}).stdout
+    return Path(json.loads(found)["Dir"])
 
 
 def pinned(family: str, module: str) -> str:
@@ -75,6 +83,7 @@ def pinned(family: str, module: str) -> str:
 KUBERNETES = pinned("kubernetes", "k8s.io/kubernetes")
 LND = pinned("lnd", "github.com/lightningnetwork/lnd")
 KNOTS = "29.5"
+TOR = "0.4.9"  # Debian's newest of this line
 
 GO = (
     # Without gitVersion, Kubernetes reports v0.0.0-master and refuses to talk to itself.
@@ -86,6 +95,7 @@ GO = (
     Go("coredns"),
     Go("kube-router"),
     Go("local-path-provisioner"),
+    Go("prometheus-operator"),
 )
 
 # What exec, probes and the copying of files out of a pod need.
@@ -94,18 +104,30 @@ SHELL = "base-files dash coreutils grep sed tar"
 DEBIAN = (
     Debian("node", "systemd systemd-sysv dbus python3 iproute2 iptables nftables conntrack ipset kmod mount procps runc"
                    " etcd-server containernetworking-plugins ca-certificates openssh-server openssh-client rsync e2fsprogs"
-                   " python3-yaml", variant="minbase"),
+                   " python3-yaml tor", variant="minbase"),
     Debian("shell", SHELL),
     # Stands for Bitcoin Core, which Debian does not have. Never on mainnet: Knots left that chain.
     Debian("bitcoind", f"{SHELL} bitcoin-knots={KNOTS}*", suites=(SUITE, f"{SUITE}-backports")),
+    Debian("tor", f"{SHELL} tor"),
+    # What the add-on observability runs, and the Python of the exporter: one root file system, four images.
+    Debian("observability", f"{SHELL} prometheus prometheus-alertmanager prometheus-node-exporter python3"),
     Debian("pause", "base-files catatonit"),
 )
 
 IMAGES = (
     Image(f"bitcoind:{KNOTS}", rootfs="bitcoind"),
     Image(f"lnd:{LND.removeprefix('v')}", rootfs="shell", go="lnd"),
+    Image(f"tor:{TOR}", rootfs="tor"),
     Image("coredns:testbed", go="coredns"),
     Image("local-path-provisioner:testbed", go="local-path-provisioner"),
+    Image("prometheus-operator:testbed", go="prometheus-operator"),
+    # The operator names this one's program, and gives the next two arguments alone.
+    Image("prometheus-config-reloader:testbed", go="prometheus-operator", entrypoint=("/bin/prometheus-config-reloader",)),
+    Image("prometheus:2.53", rootfs="observability", entrypoint=("/usr/bin/prometheus",)),
+    Image("alertmanager:0.28", rootfs="observability", entrypoint=("/usr/bin/prometheus-alertmanager",)),
+    Image("node-exporter:1.9", rootfs="observability", entrypoint=("/usr/bin/prometheus-node-exporter",)),
+    # Stands for docker.io/library/python.
+    Image("python:3.13", rootfs="observability"),
     # For local-path-provisioner's helper pods.
     Image("shell:testbed", rootfs="shell"),
     # Holds a pod's namespaces: -P waits for a signal and reaps, which is all that a sandbox does.
@@ -246,11 +268,12 @@ def images_part(debian: dict[str, Part], go: dict[str, Part]) -> Part:
             for image in IMAGES:
                 layers = [debian[image.rootfs].path.read_bytes()] if image.rootfs else []
                 if image.go:
-                    layers.append(layer_of(go[image.go].path))
+                    layers.append(layer_of(go[image.go].path, "usr/local/bin" if image.rootfs else "bin"))
                 sums = [hashlib.sha256(layer).hexdigest() for layer in layers]
                 config = json.dumps({
                     "architecture": output("go", "env", "GOARCH"), "os": "linux",
-                    "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": image.command},
+                    "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": image.command,
+                               "Entrypoint": image.entrypoint},
                     "rootfs": {"type": "layers", "diff_ids": [f"sha256:{s}" for s in sums]},
                 }).encode()
                 manifest.append({
@@ -263,12 +286,12 @@ def images_part(debian: dict[str, Part], go: dict[str, Part]) -> Part:
     return Part("Images of the workloads", "images", digest(IMAGES, sources, images_part, layer_of), make)
 
 
-def layer_of(programs: Path) -> bytes:
-    """A layer with the programs of one Go part in /usr/local/bin. The same programs make the same bytes."""
+def layer_of(programs: Path, directory: str) -> bytes:
+    """A layer with the programs of one Go part in a directory. The same programs make the same bytes."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for program in sorted(programs.iterdir()):
-            info = tarfile.TarInfo(f"usr/local/bin/{program.name}")
+            info = tarfile.TarInfo(f"{directory}/{program.name}")
             info.size, info.mode = program.stat().st_size, 0o755
             with program.open("rb") as file:
                 tar.addfile(info, file)
@@ -277,7 +300,7 @@ def layer_of(programs: Path) -> bytes:
 
 def node_part(debian: dict[str, Part], go: dict[str, Part], images: Part) -> Part:
     """The node's image. Its cache entry is only a mark: the image itself is in podman's store."""
-    key = digest(HERE / "node", NODE_FILES, node_part, debian["node"].key, images.key, *(go[name].key for name in NODE_PROGRAMS))
+    key = digest(HERE / "node", NODE_FILES, node_part, debian["node"].key, images.key, go["prometheus-operator"].key, *(go[name].key for name in NODE_PROGRAMS))
 
     def make(target: Path) -> None:
         log = log_of(target)
@@ -287,8 +310,11 @@ def node_part(debian: dict[str, Part], go: dict[str, Part], images: Part) -> Par
             shutil.copytree(go[name].path, context / "bin", dirs_exist_ok=True, copy_function=os.link)
         os.link(debian["node"].path, context / "rootfs.tar")
         os.link(images.path, context / "images.tar")
+        # The operator's kinds, whose schemas are not in its programs.
+        shutil.copytree(module_directory("prometheus-operator", "github.com/prometheus-operator/prometheus-operator") / "example/prometheus-operator-crd",
+                        context / "files" / NODE_FILES["share"] / "addons/observability", copy_function=shutil.copyfile)
         for source, place in NODE_FILES.items():
-            shutil.copytree(HERE / "node" / source, context / "files" / place, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(HERE / "node" / source, context / "files" / place, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         run(log, "podman", "build", "--layers", "--pull=never", "-f", HERE / "node/Containerfile", "-t", f"{NODE_IMAGE}:{key}", context)
         shutil.rmtree(context)
         target.touch()

@@ -160,10 +160,10 @@ runpy.run_module("pip", run_name="__main__")
 """
 
 
-def scenario(name: str, *arguments: str, lane: Lane = "node", needs: tuple[str, ...], minutes: int = 20) -> Step:
+def scenario(name: str, *arguments: str, lane: Lane = "node", needs: tuple[str, ...], minutes: int = 20, long: bool = False) -> Step:
     """A scenario of Molecule, from making its machine to removing it."""
     kubeconfig = STATE / f"molecule-{name}/kubeconfig"
-    return Step(name, ["molecule", "test", "--scenario-name", name, *arguments], lane=lane, needs=needs, tests=True, minutes=minutes,
+    return Step(name, ["molecule", "test", "--scenario-name", name, *arguments], lane=lane, needs=needs, tests=True, minutes=minutes, long=long,
                 diagnosis=[sys.executable, "tests/diagnosis.py", str(kubeconfig)] if lane == "node" else ())
 
 
@@ -176,6 +176,8 @@ def all_steps(space: Workspace) -> list[Step]:
     return [
         Step("unit", [sys.executable, "-m", "pytest", "-q", "tests/unit"], tests=True),
         Step("fuzz", [sys.executable, "tests/fuzz/macaroon.py", "10"]),
+        Step("alerts", [sys.executable, "tests/promtool/rules.py"]),
+        Step("thresholds of the alerts", [sys.executable, "tests/promtool/mutate.py"], needs=("alerts",)),
         Step("lint", ["ansible-lint", "--strict"]),
         Step("export", space.export),
         Step("docs", [*antsibull_docs, "--validate-collection-refs=self", "."], cwd=space.tree, needs=("export",)),
@@ -206,10 +208,13 @@ def all_steps(space: Workspace) -> list[Step]:
         scenario("disk_layout", lane="vm", needs=("virtual machine", "clean host"), minutes=40),
         scenario("microk8s", needs=("parts of the node", "clean host")),
         scenario("bootstrap", needs=("parts of the node", "clean host")),
-        scenario("default", "--destroy=never", needs=("parts of the node", "clean host"), minutes=40),
+        scenario("observability", needs=("parts of the node", "clean host"), minutes=30, long=True),
+        scenario("default", "--destroy=never", needs=("parts of the node", "clean host"), minutes=60),
         Step("site, installed", ["ansible-playbook", "openlsp.node.site", "-i", str(ROOT / "inventories/demo")],
              cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
         Step("status, installed", ["ansible-playbook", "openlsp.node.status", "-i", str(ROOT / "inventories/demo")],
+             cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
+        Step("verify, installed", ["ansible-playbook", "openlsp.node.verify", "-i", str(ROOT / "inventories/demo")],
              cwd=space.path, env={**installed, "TESTBED": "molecule-default"}, lane="node", needs=("install", "default")),
         Step("make demo", ["make", "demo"], lane="node", env={"TESTBED": "molecule-default"}, needs=("default", "site, installed")),
         # With a home of its own, where there is nothing to remove; what others use must stay.
@@ -220,12 +225,18 @@ def all_steps(space: Workspace) -> list[Step]:
              env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=60),
         Step("benchmark", [sys.executable, "tests/benchmarks/macaroon_secrets.py"], env={"TESTBED": "molecule-default"}, lane="node",
              needs=("default", "long rounds"), long=True, minutes=30),
+        # A cluster without IPv4; the default one has both.
+        Step("IPv6 alone", ["sh", "-ec", "trap 'ansible-playbook testbed/destroy.yml' EXIT; ansible-playbook testbed/create.yml; "
+                            "for each in site.yml testbed/payment.yml; do ansible-playbook $each -i inventories/demo; done; "
+                            "python -m pytest -q molecule/default/tests/test_exposure.py molecule/default/tests/test_node.py"],
+             env={"TESTBED": "ipv6-alone", "TESTBED_IP_FAMILIES": "IPv6"}, lane="node", needs=("parts of the node", "clean host"), tests=True,
+             long=True, minutes=30),
         # As after a power cut: the user does nothing but call it again.
         Step("make demo on a dead node", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], lane="node",
              env={"TESTBED": "molecule-default"}, needs=("default", "site, installed"), long=True),
         # All of them: a scenario that was interrupted leaves its machine.
         Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy", "--all"], lane="node",
-             needs=("microk8s", "bootstrap", "default", "pi_boot", "disk_layout", "long rounds of the disk"), always=True),
+             needs=("microk8s", "bootstrap", "observability", "default", "pi_boot", "disk_layout", "long rounds of the disk"), always=True),
         Step("long rounds of the disk", ["molecule", "test", "--scenario-name", "disk_layout"], lane="vm", env={"PYTEST_ADDOPTS": "-m long"},
              needs=("disk_layout",), tests=True, long=True, minutes=120),
         # What does not fit.

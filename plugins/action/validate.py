@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Iterator
@@ -12,11 +13,13 @@ from typing import Any, Iterator
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _disk_layout, _microk8s
+from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _disk_layout, _exposure, _microk8s
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import NETWORK_DIRECTORIES
 from ansible_collections.openlsp.node.plugins.plugin_utils import _checks, _wallet_file
 
 ROLES = Path(__file__).parents[2] / "roles"
+
+ALERT = re.compile(r"^  - alert: (\w+)$", re.MULTILINE)
 
 NETWORK_LABEL = "openlsp.org/network"
 
@@ -29,6 +32,10 @@ NEEDED_RIGHTS = (
     ("patch", "", "serviceaccounts"), ("patch", "apps", "statefulsets"), ("patch", "networking.k8s.io", "networkpolicies"),
     ("patch", "policy", "poddisruptionbudgets"), ("get", "", "pods"), ("create", "", "pods/exec"), ("create", "", "pods/portforward"),
 )
+
+
+# And what the role tor does beyond that: its configuration is read in a pod first.
+TOR_RIGHTS = (("create", "", "pods"), ("delete", "", "pods"))
 
 
 class ActionModule(ActionBase):
@@ -55,6 +62,8 @@ class ActionModule(ActionBase):
         if lightning:
             mistakes += _checks.contradictions(values)
             mistakes += self._wallet_mistakes(values, task_vars["inventory_hostname"])
+        if "observability" in specs:
+            mistakes += _checks.observability(values, ALERT.findall((ROLES / "observability/templates/alerts.yml.j2").read_text()))
         if "disk_layout" in specs:
             mistakes += _disk_layout.variable_mistakes(values)
         if "microk8s" in specs:
@@ -123,13 +132,15 @@ def _cluster_mistakes(values: dict) -> Iterator[str]:
     namespace = values["namespace_name"]
     try:
         cluster = _cluster.connect(values.get("openlsp_kubeconfig"), values.get("openlsp_context"))
-        yield from _missing_rights(cluster, namespace, values["namespace_create"])
+        rights = NEEDED_RIGHTS + (TOR_RIGHTS if values.get("openlsp_tor") else ())
+        yield from _missing_rights(cluster, namespace, values["namespace_create"], rights)
         yield from _other_networks(cluster, namespace, values["lnd_network"])
+        yield from _missing_families(cluster, namespace, values.get("openlsp_ip_families"))
     except _cluster.ClusterError as error:
         yield f"openlsp_kubeconfig: {error}"
 
 
-def _missing_rights(cluster: _cluster.Cluster, namespace: str, create: bool) -> Iterator[str]:
+def _missing_rights(cluster: _cluster.Cluster, namespace: str, create: bool, needed: tuple) -> Iterator[str]:
     def allowed(verb: str, group: str, resource: str, of_namespace: str | None) -> bool:
         resource, _slash, subresource = resource.partition("/")
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {
@@ -137,7 +148,7 @@ def _missing_rights(cluster: _cluster.Cluster, namespace: str, create: bool) -> 
         return cluster.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)["status"]["allowed"]
 
     with _cluster.explained("cannot ask the cluster for your rights"):
-        missing = [f"{verb} {resource}" for verb, group, resource in NEEDED_RIGHTS if not allowed(verb, group, resource, namespace)]
+        missing = [f"{verb} {resource}" for verb, group, resource in needed if not allowed(verb, group, resource, namespace)]
         if create and not allowed("patch", "", "namespaces", None):
             yield (f"namespace_create: you have no right to make the namespace {namespace}; "
                    "let an administrator make it and set namespace_create to false")
@@ -154,6 +165,13 @@ def _other_networks(cluster: _cluster.Cluster, namespace: str, network: str) -> 
         if there != network:
             yield (f"openlsp_network: {network}, but {name} in namespace {namespace} holds data of {there}; "
                    f"set it to {there}, or set openlsp_namespace to another namespace")
+
+
+def _missing_families(cluster: _cluster.Cluster, namespace: str, wanted: list[str] | None) -> Iterator[str]:
+    """Without a word of the inventory, the Services take what the cluster has."""
+    found = _cluster.service_families(cluster, namespace) if wanted else ()
+    if found:
+        yield from _exposure.family_mistakes(wanted, found)
 
 
 def _checked(name: str, value: Any, option: dict) -> Any:

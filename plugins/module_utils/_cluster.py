@@ -164,6 +164,24 @@ def connect(kubeconfig: str | None, context: str | None) -> Cluster:
         raise ClusterError(f"the kubeconfig {path or '(default)'} cannot be used: it is malformed ({type(error).__name__})") from None
 
 
+def service_families(cluster: Cluster, namespace: str) -> tuple[str, ...]:
+    """The families of addresses, IPv4 and IPv6, that a new Service gets in this cluster; empty for a user who may make none. Raises ClusterError.
+
+    Asked by a Service that is never made: a node's podCIDRs are empty with Calico, and the Service kubernetes has one family everywhere.
+    """
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": {"generateName": "openlsp-"},
+            "spec": {"ipFamilyPolicy": "PreferDualStack", "ports": [{"port": 1}]}}
+    # A namespace that is still to be made can hold nothing.
+    for place in (namespace, "default"):
+        try:
+            with explained("cannot ask the cluster for its families of addresses"):
+                return tuple(cluster.request("POST", f"/api/v1/namespaces/{place}/services", {"dryRun": "All"}, body)["spec"]["ipFamilies"])
+        except ClusterError as error:
+            if error.status not in (403, 404):
+                raise
+    return ()
+
+
 def _tls(configuration: Any) -> ssl.SSLContext | None:
     """What the client would make of the configuration for each of its connections; None where they have no TLS."""
     if not configuration.host.startswith("https:"):

@@ -15,6 +15,7 @@ import itertools
 import json
 import socket
 import ssl
+import time
 from types import SimpleNamespace
 from typing import Any, Callable, Iterable, Iterator
 
@@ -69,9 +70,13 @@ class LndCertificateError(LndError):
 class Lnd:
     """A client for one LND. Opens its connection at the first call and again after LND closed it."""
 
-    def __init__(self, connect: Callable[[], Any], certificate: bytes) -> None:
-        """connect: makes a connected stream socket to LND's REST port. certificate: LND's tls.cert, PEM; nothing else is trusted."""
+    def __init__(self, connect: Callable[[], Any], certificate: bytes, timeout: float | None = None) -> None:
+        """connect: makes a connected stream socket to LND's REST port. certificate: LND's tls.cert, PEM; nothing else is trusted.
+
+        timeout: seconds for one answer, if not a minute.
+        """
         self._connect = connect
+        self._timeout = timeout or _ANSWER_TIMEOUT
         self._certificate = certificate
         self._socket: ssl.SSLSocket | None = None
 
@@ -88,7 +93,7 @@ class Lnd:
             self._socket = None
 
     def call(self, method: str, path: str, body: dict | None = None, macaroon: bytes | None = None, timeout: float | None = None) -> dict:
-        """One call, such as ``call("GET", "/v1/getinfo", macaroon=readonly)``; the answer's JSON. timeout: seconds for it, if not a minute.
+        """One call, such as ``call("GET", "/v1/getinfo", macaroon=readonly)``; the answer's JSON. timeout: seconds for it, if not the client's.
 
         Raises LndError when LND refuses the call or is not reachable, LndCertificateError when it does not hold the pinned certificate.
         """
@@ -97,12 +102,34 @@ class Lnd:
             raise answer
         return answer
 
+    def stream(self, method: str, path: str, body: dict, macaroon: bytes, seconds: float) -> Iterator[dict]:
+        """The messages of a call that goes on, as they come, for so long; on a connection of its own. Ends when the time is up.
+
+        Raises LndError as ``call`` does.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            with _pinned(self._connect(), self._certificate, self._timeout) as connection:
+                connection.settimeout(seconds)
+                connection.sendall(_request(method, path, body, macaroon))
+                response = http.client.HTTPResponse(connection)
+                response.begin()
+                if response.status != 200:
+                    raise _answer(response.status, response.read())
+                while (left := deadline - time.monotonic()) > 0:
+                    connection.settimeout(left)
+                    yield _message(response.readline())
+        except TimeoutError:
+            return
+        except (OSError, http.client.HTTPException) as error:
+            raise LndError(f"LND does not answer: {_network_reason(error, seconds)}") from error
+
     def _calls(self, requests: Iterable[bytes], timeout: float | None = None) -> Iterator[dict | LndError]:
         """LND's answers, or refusals, in the order of the requests; they share a connection, and do not wait for each other (RFC 9112, 9.3.2).
 
         Raises LndError without a code where LND is not reachable.
         """
-        requests, timeout = iter(requests), timeout or _ANSWER_TIMEOUT
+        requests, timeout = iter(requests), timeout or self._timeout
         while batch := list(itertools.islice(requests, _IN_FLIGHT)):
             try:
                 connection = self._open()
@@ -190,7 +217,7 @@ class Lnd:
 
     def _open(self) -> ssl.SSLSocket:
         if self._socket is None:
-            self._socket = _pinned(self._connect(), self._certificate)
+            self._socket = _pinned(self._connect(), self._certificate, self._timeout)
             reader = _Reader(socket.SocketIO(self._socket, "r"))
             self._answers = SimpleNamespace(makefile=lambda _mode: reader)
         return self._socket
@@ -223,11 +250,23 @@ def _answer(status: int, content: bytes) -> dict | LndError:
     return LndError(error.get("message", f"HTTP {status}"), error.get("code"))
 
 
+def _message(line: bytes) -> dict:
+    """One line of a streaming call. Raises LndError for the one with which LND ends it."""
+    if not line:
+        raise LndError("LND has ended the call")
+    message = _answer(200, line)
+    if isinstance(message, LndError):
+        raise message
+    if "result" not in message:
+        raise _answer(0, line)
+    return message["result"]
+
+
 def _permissions(held: Iterable[Permission]) -> list[dict]:
     return [{"entity": each.entity, "action": each.action} for each in sorted(held)]
 
 
-def _pinned(sock: Any, certificate: bytes) -> ssl.SSLSocket:
+def _pinned(sock: Any, certificate: bytes, timeout: float) -> ssl.SSLSocket:
     """TLS to exactly the holder of this certificate: LND signs its own, so the certificate is its identity.
 
     Its names and dates are not looked at: an LND whose certificate has expired is still itself, and can be told to make a new one.
@@ -240,7 +279,7 @@ def _pinned(sock: Any, certificate: bytes) -> ssl.SSLSocket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    sock.settimeout(_ANSWER_TIMEOUT)
+    sock.settimeout(timeout)
     tls = context.wrap_socket(sock, server_hostname="localhost")
     if tls.getpeercert(binary_form=True) != held:
         tls.close()

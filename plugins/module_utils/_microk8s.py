@@ -158,8 +158,8 @@ def channel_mistakes(channel: str, allow_end_of_life: bool) -> Iterator[str]:
 def variable_mistakes(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the role's variables, however well formed each of them is."""
     yield from channel_mistakes(values["microk8s_channel"], values["microk8s_allow_end_of_life"])
-    if "ipv4" not in values["microk8s_ip_families"]:
-        yield "microk8s_ip_families: MicroK8s needs ipv4; write [ipv4] or [ipv4, ipv6]"
+    if "IPv4" not in values["microk8s_ip_families"]:
+        yield "microk8s_ip_families: MicroK8s needs IPv4; write [IPv4] or [IPv4, IPv6]"
 
 
 def plan(wanted: Wanted, found: Found) -> Plan:
@@ -193,7 +193,7 @@ def _refuse(wanted: Wanted, found: Found, snap: Snap) -> None:
         raise MicroK8sError(f"microk8s_channel: from {snap.version} to {wanted.channel} is more than one minor version, and Kubernetes goes up one at a "
                             f"time; set it to {_name((here[0], here[1] + 1))}/stable first (microk8s_allow_end_of_life lets it pass)")
     if wanted.dual_stack and not found.dual_stack:
-        raise MicroK8sError("microk8s_ip_families: this cluster was installed without ipv6, which only a new installation can have; remove ipv6, or "
+        raise MicroK8sError("microk8s_ip_families: this cluster was installed without IPv6, which only a new installation can have; remove IPv6, or "
                             "`snap remove --purge microk8s`, which loses all that is in the cluster")
     if found.state == "starting":
         raise MicroK8sError("MicroK8s does not become ready; on the machine, `microk8s inspect` says why, and microk8s_timeout is the time it gets")

@@ -38,6 +38,13 @@ _MONITORING = _calls(
     "wtclientrpc.WatchtowerClient", "ListTowers",
 )
 
+# The exporter of the role observability (roles/observability/files/exporter.py): what its LND_CALLS say. Less than `monitoring`, which
+# shows every payment and the whole graph. VerifyChanBackup and ExportAllChannelBackups tell whether a copy of the backup is whole.
+_EXPORTER = _calls(
+    "lnrpc.Lightning",
+    "ExportAllChannelBackups", "ForwardingHistory", "GetInfo", "ListChannels", "PendingChannels", "VerifyChanBackup", "WalletBalance",
+)
+
 # Static channel backups: docs/recovery.md of LND. Fetched, followed and checked; restoring one closes every channel.
 _BACKUP = _calls("lnrpc.Lightning", "ExportAllChannelBackups", "SubscribeChannelBackups", "VerifyChanBackup")
 
@@ -102,6 +109,7 @@ _LNBITS = _calls(
 
 PRESETS: dict[str, frozenset[Permission]] = {
     "monitoring": _MONITORING,
+    "exporter": _EXPORTER,
     "backup": _BACKUP,
     "rtl": _RTL,
     "thunderhub": _THUNDERHUB,

@@ -21,7 +21,7 @@ _NONCES = {
     bytes.fromhex("07515d8466bdc687b07352c45e69d445"): "Galoy's development setup",
 }
 
-# Passwords of LND wallets and of bitcoind's RPC users, and whose default or example each is.
+# Passwords of LND wallets, of bitcoind's RPC users and of Grafana, and whose default or example each is.
 _PASSWORDS = {
     # getumbrel/umbrel-lightning: apps/backend/utils/const.js; getumbrel/umbrel-os#49
     "moneyprintergobrrr": "Umbrel",
@@ -51,6 +51,10 @@ _PASSWORDS = {
     "polarpass": "Polar",
     # lnbits/legend-regtest-enviroment: docker-compose.yml
     "lnbits": "LNbits's regtest setup",
+    # prometheus-community/helm-charts: kube-prometheus-stack, grafana.adminPassword
+    "prom-operator": "kube-prometheus-stack and MicroK8s' add-on observability",
+    # grafana/grafana: conf/defaults.ini, admin_password
+    "admin": "Grafana",
     # bitcoin/bitcoin: share/examples/bitcoin.conf, before that contrib/debian/examples/bitcoin.conf
     "YourSuperGreatPasswordNumber_DO_NOT_USE_THIS_OR_YOU_WILL_GET_ROBBED_385593": "Bitcoin Core's example configuration",
     "DONT_USE_THIS_YOU_WILL_GET_ROBBED_8ak1gI25KFTvjovL3gAM967mies3E=": "Bitcoin Core's example configuration",

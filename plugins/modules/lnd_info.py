@@ -70,10 +70,16 @@ peers:
   description: Connected peers.
   returned: always
   type: int
+addresses:
+  description: Where it tells the network that peers reach it.
+  returned: always
+  type: list
+  elements: str
+  sample: ["8.8.8.8:9735"]
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.openlsp.node.plugins.module_utils import _cluster, _lnd, _pod, _secret
+from ansible_collections.openlsp.node.plugins.module_utils import _announcement, _cluster, _lnd, _pod, _secret
 from ansible_collections.openlsp.node.plugins.module_utils._consumers import CERTIFICATE_KEY, MACAROON_KEY
 from ansible_collections.openlsp.node.plugins.module_utils._credentials import TLS_SECRET
 
@@ -99,6 +105,7 @@ def run(module: AnsibleModule) -> dict:
         "synced_to_chain": info["synced_to_chain"],
         "channels": info["num_active_channels"],
         "peers": info["num_peers"],
+        "addresses": list(_announcement.held(info.get("uris", ()))),
     }
 
 

@@ -39,7 +39,7 @@ options:
       preset:
         description: What a known program needs.
         type: str
-        choices: [backup, btcpay, lnbits, monitoring, rtl, thunderhub]
+        choices: [backup, btcpay, exporter, lnbits, monitoring, rtl, thunderhub]
       permissions:
         description: What it may do, as C(entity:action).
         type: list

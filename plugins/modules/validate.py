@@ -38,7 +38,7 @@ author:
 EXAMPLES = r"""
 - name: Refuse what cannot work, before anything is touched
   openlsp.node.validate:
-    roles: [namespace, bitcoind, lnd]
+    roles: [namespace, tor, bitcoind, lnd]
 """
 
 RETURN = r"""

@@ -13,11 +13,13 @@ import re
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Mapping
 
-from ansible_collections.openlsp.node.plugins.module_utils import _bootstrap, _consumers, _weak
+from ansible_collections.openlsp.node.plugins.module_utils import _bootstrap, _consumers, _exposure, _onion, _weak
 
 # Variables that the collection's roles share, with their types; each role's own are in its argument_specs.yml.
 SHARED = {"openlsp_network": "str", "openlsp_namespace": "str", "openlsp_kubeconfig": "str", "openlsp_context": "str",
-          "openlsp_allow_mainnet": "bool", "openlsp_retain_volumes": "bool", "openlsp_ip_families": "list"}
+          "openlsp_allow_mainnet": "bool", "openlsp_retain_volumes": "bool", "openlsp_ip_families": "list",
+          "openlsp_exposure": "list", "openlsp_tor": "bool", "openlsp_tor_only": "bool", "openlsp_monitoring": "bool",
+          "openlsp_monitoring_namespace": "str"}
 
 MAX_ALIAS_BYTES = 32  # BOLT 7, node_announcement
 
@@ -31,6 +33,9 @@ SNAPSHOT_PRUNE_MIB = 1100
 # LND reads bitcoind's taproot state from a field that Core 32 no longer has (lnd#10683).
 LND_FOR_CORE_32 = (0, 21)
 
+# The consumer that role lnd adds where the node is watched.
+EXPORTER = {"name": "exporter", "preset": "exporter"}
+
 # Options of the two programs that would undo what the roles promise.
 FORBIDDEN_OPTIONS = {
     "lnd_options": {
@@ -40,14 +45,70 @@ FORBIDDEN_OPTIONS = {
         "lnddir": "the role sets it", "datadir": "the role sets it", "tlscertpath": "the role reads the certificate from LND's directory",
         "tlskeypath": "the role renews the certificate in LND's directory",
         "tlsextradomain": "set lnd_tls_names, to which the role adds those of its Services", "tlsextraip": "set lnd_tls_names",
+        "tor.active": "set openlsp_tor", "tor.socks": "set openlsp_tor", "tor.v3": "the role tor has the onion service, with a key that outlives LND",
         "tlsautorefresh": "a name that changes in lnd_tls_names would not reach the certificate",
     },
     "bitcoind_options": {
         "datadir": "the role sets it", "chain": "set openlsp_network", "testnet": "set openlsp_network", "testnet4": "set openlsp_network",
         "signet": "set openlsp_network", "regtest": "set openlsp_network", "prune": "set bitcoind_prune_mib",
         "dbcache": "set bitcoind_dbcache_mib, from which the memory limit follows", "rpcauth": "set bitcoind_rpcauth",
+        "onion": "set openlsp_tor", "proxy": "set openlsp_tor and openlsp_tor_only", "listenonion": "the role tor has the onion service",
+        "torcontrol": "the role tor has the onion service",
         "rpcpassword": "passwords do not belong into a ConfigMap; set bitcoind_rpcauth", "rpcuser": "set bitcoind_rpcauth",
     },
+}
+
+# Options of Tor by which it would be another's, or which the role sets with what belongs to them.
+_TOR_ROLE_SETS = "the role sets it"
+_TOR_ONIONS = "the role sets the onion services; set openlsp_exposure or tor_onion_apis"
+_TOR_CONTROL = "whoever steers Tor reads who talks to this node; the role opens the control port with a password, in the Secret tor-control"
+TOR_OPTIONS = {
+    **dict.fromkeys(("DataDirectory", "User", "RunAsDaemon", "SocksPort", "MetricsPort", "KeyDirectory", "CacheDirectory", "DisableNetwork",
+                     "%include"), _TOR_ROLE_SETS),
+    **dict.fromkeys(("ControlPort", "ControlSocket", "ControlPortWriteToFile", "HashedControlPassword", "CookieAuthentication", "CookieAuthFile",
+                     "__ControlPort"), _TOR_CONTROL),
+    **dict.fromkeys(("HiddenServiceDir", "HiddenServicePort", "HiddenServiceNonAnonymousMode", "HiddenServiceSingleHopMode"), _TOR_ONIONS),
+    "MaxMemInQueues": "set tor_memory_limit_mib, from which it follows", "Bridge": "set tor_bridges", "UseBridges": "set tor_bridges",
+    **dict.fromkeys(("ORPort", "DirPort", "ExitRelay", "BridgeRelay"), "a Lightning node is no relay: it would announce its own address"),
+}
+
+# What may be published as an onion service, by the role that has it.
+ONION_SERVICES = ("bitcoind-p2p", "lnd-p2p", "lnd-rest", "lnd-grpc")
+
+# The lowest version with proof of work against floods.
+TOR_FLOOR = (0, 4, 8)
+
+# [transport] address:port [fingerprint] [name=value ...]: torrc's Bridge.
+_BRIDGE = re.compile(r"(?:(?P<transport>[a-z_][a-z0-9_]*) )?(?P<host>\[[0-9a-f:.]+\]|[0-9.]+):(?P<port>[0-9]{1,5})(?: [0-9A-F]{40})?(?: [^ =]+=[^ ]*)*",
+                     re.IGNORECASE | re.ASCII)
+_ONION_NAME = re.compile(r"(?:^|[\[/@ ])([a-z2-7]+\.onion)\b", re.IGNORECASE)
+
+SEVERITIES = ("critical", "warning", "info", "none")
+
+# Least, most and why, of each threshold of an alert. Beyond them it would fire for ever, or never.
+THRESHOLDS = {
+    "observability_block_late_seconds": (1800, 86400, "by chance a block takes longer than half an hour seven times a day, and longer than a day never"),
+    "observability_no_block_seconds": (1800, 86400, "by chance a block takes longer than half an hour seven times a day, and longer than a day never"),
+    "observability_bitcoind_peers": (1, 10, "bitcoind opens ten connections"),
+    "observability_mempool_percent": (1, 100, "it is a part of the whole"),
+    "observability_mempool_fee": (0, 10000, "it is a fee in sat/vB"),
+    "observability_fee_sat_per_vbyte": (1, 10000, "it is a fee in sat/vB"),
+    "observability_bitcoind_free_gib": (1, 10000, "bitcoind needs some room to end in order"),
+    "observability_lnd_free_percent": (11, 99, "LND ends itself at 10 %, so the alert has to come before"),
+    "observability_volume_days": (1, 60, "six hours do not foretell more than two months"),
+    "observability_inactive_percent": (1, 99, "it is a part of the whole"),
+    "observability_inactive_days": (1, 365, "peers restart"),
+    "observability_htlc_blocks": (11, 144, "LND goes on the chain 10 blocks before the end, and an HTLC of the last hop may have no more than 144 in all"),
+    "observability_certificate_days": (2, 365, "LndCertificateExpired speaks at the last day"),
+    "observability_credential_days": (1, 365, "an alert has to come before"),
+    "observability_backup_days": (1, 365, "it is an age"),
+    "observability_restarts": (1, 20, "an upgrade is a restart"),
+    "observability_filesystem_percent": (1, 99, "it is a part of the whole"),
+    "observability_memory_percent": (1, 99, "it is a part of the whole"),
+    "observability_clock_error_seconds": (1, 16, "the kernel's estimate ends at 16"),
+    "observability_temperature_celsius": (40, 100, "below it is a warm room, above the machine is off"),
+    "observability_memory_limit_mib": (64, 1024, "Python and its library take 40"),
+    "observability_prometheus_memory_limit_mib": (400, 65536, "Prometheus with its own series alone takes 200"),
 }
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
@@ -76,15 +137,42 @@ def contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _certificate(values)
     yield from _storage(values)
     yield from _blockchain(values)
+    yield from _exposure.variable_mistakes(values)
     yield from _options(values)
     yield from _passwords(values)
+    yield from _tor(values)
     try:
-        _consumers.wanted(values["lnd_consumers"], str(values["lnd_namespace"]))
+        _consumers.wanted([*values["lnd_consumers"], *([EXPORTER] if values.get("openlsp_monitoring") is True else [])], str(values["lnd_namespace"]))
     except _consumers.ConsumerError as error:
         yield f"lnd_consumers: {error}"
     seed = " ".join(values["lnd_wallet_seed"]).split()
     if len(seed) not in (0, 24):
         yield f"lnd_wallet_seed: it has {len(seed)} words; an aezeed has 24"
+
+
+def observability(values: Mapping[str, Any], alerts: Iterable[str]) -> Iterator[str]:
+    """alerts: the names of all there are."""
+    alerts = set(alerts)
+    for alert, severity in values["observability_severities"].items():
+        if alert not in alerts:
+            close = get_close_matches(str(alert), alerts, n=1)
+            yield f"observability_severities: there is no alert {alert}" + (f"; did you mean {close[0]}?" if close else "")
+        elif severity not in SEVERITIES:
+            yield f"observability_severities: {alert}: {severity} is no severity; choose one of {', '.join(SEVERITIES)}"
+    for name, (least, most, why) in THRESHOLDS.items():
+        if not least <= values[name] <= most:
+            yield f"{name}: {values[name]} cannot be: {why}; choose {least} to {most}"
+    if values["observability_no_block_seconds"] <= values["observability_block_late_seconds"]:
+        yield (f"observability_no_block_seconds: {values['observability_no_block_seconds']} is not after the warning, "
+               f"observability_block_late_seconds, {values['observability_block_late_seconds']}; raise it")
+    if not re.fullmatch(r"[0-9]+(MB|GB|TB)", values["observability_prometheus_retention_size"]):
+        yield f"observability_prometheus_retention_size: {values['observability_prometheus_retention_size']!r} is no size such as 2GB"
+    try:
+        re.compile(values["observability_mountpoints"])
+    except re.error as error:
+        yield f"observability_mountpoints: {values['observability_mountpoints']!r} is no regular expression: {error}"
+    if set('"\\') & set(values["observability_mountpoints"]):
+        yield "observability_mountpoints: it may have no quote and no backslash; write a dot for a special character"
 
 
 def machines(names: Iterable[str]) -> Iterator[str]:
@@ -106,6 +194,9 @@ def _networks(values: Mapping[str, Any]) -> Iterator[str]:
     network = values["bitcoind_network"]
     if network != values["lnd_network"]:
         yield f"lnd_network: {values['lnd_network']}, but bitcoind_network is {network}; set openlsp_network and neither of them"
+    for name in ("tor_network", "observability_network"):
+        if values.get(name, network) != network:
+            yield f"{name}: {values[name]}, but bitcoind_network is {network}; set openlsp_network and none of the roles' own"
     if "mainnet" in (network, values["lnd_network"]) and values.get("openlsp_allow_mainnet") is not True:
         yield "openlsp_allow_mainnet: mainnet is real money; set it to true when you mean it"
 
@@ -151,8 +242,14 @@ def _names(values: Mapping[str, Any]) -> Iterator[str]:
         if not _LABEL.fullmatch(str(values[name])):
             yield (f"{name}: {values[name]!r} is no name of a namespace (lower case letters, digits and hyphens, at most 63); "
                    "set openlsp_namespace or rename the host")
+    watcher = values.get("openlsp_monitoring_namespace", "observability")
+    if not _LABEL.fullmatch(str(watcher)):
+        yield f"openlsp_monitoring_namespace: {watcher!r} is no name of a namespace; write the one in which Prometheus is"
     if len({values["namespace_name"], values["bitcoind_namespace"], values["lnd_namespace"]}) > 1:
         yield "lnd_namespace: a Lightning node lives in one namespace; set openlsp_namespace and none of the roles' own"
+    for name in ("tor_namespace", "observability_namespace"):
+        if values.get(name, values["namespace_name"]) != values["namespace_name"]:
+            yield f"{name}: {values[name]}, but the node lives in {values['namespace_name']}; set openlsp_namespace and none of the roles' own"
 
 
 def _certificate(values: Mapping[str, Any]) -> Iterator[str]:
@@ -212,6 +309,89 @@ def _blockchain(values: Mapping[str, Any]) -> Iterator[str]:
     if not values["bitcoind_storage_local_path"]:
         yield ("bitcoind_storage_local_path: a blockchain is copied to a directory of a machine; set it and bitcoind_storage_local_node, "
                "or empty bitcoind_bootstrap_from")
+
+
+def _tor(values: Mapping[str, Any]) -> Iterator[str]:
+    """Tor, and everything that needs it."""
+    tor, only = values.get("openlsp_tor") is True, values.get("openlsp_tor_only") is True
+    exposures = {name: [str(each) for each in values[name]] for name in ("openlsp_exposure", "bitcoind_exposure", "lnd_exposure") if values.get(name)}
+    if only and not tor:
+        yield "openlsp_tor_only: nothing could leave; set openlsp_tor to true as well"
+    for name, ways in exposures.items():
+        if "onion" in ways and not tor:
+            yield f"{name}: onion needs Tor; set openlsp_tor to true"
+        others = [each for each in ways if each != "onion"]
+        if only and others:
+            yield f"{name}: {', '.join(others)}, but with openlsp_tor_only nobody is let in but through Tor; take onion, or set openlsp_tor_only to false"
+    for name in ("bitcoind_peers", "bitcoind_options", "lnd_options"):
+        for address in sorted({found for each in _texts(values[name]) for found in _ONION_NAME.findall(each)}):
+            try:
+                _onion.public_of(address)
+            except _onion.OnionError as error:
+                yield f"{name}: {error}"
+    if "tor_options" not in values:
+        return
+    yield from _tor_options(values["tor_options"])
+    yield from _bridges(values)
+    yield from _onion_keys(values["tor_onion_keys"])
+    if not _QUANTITY.fullmatch(str(values["tor_storage_size"])):
+        yield f"tor_storage_size: {values['tor_storage_size']!r} is no size such as 200Mi"
+    # Tor takes no less than 64 MB for its queues, which get half.
+    if values["tor_memory_limit_mib"] < 128:
+        yield f"tor_memory_limit_mib: {values['tor_memory_limit_mib']}; Tor needs at least 128"
+    if values["tor_onion_apis"] and not tor:
+        yield "tor_onion_apis: onion services need Tor; set openlsp_tor to true"
+    try:
+        if version(values["tor_version"]) < TOR_FLOOR:
+            yield f"tor_version: {values['tor_version']} has no proof of work against floods; take 0.4.8 or later"
+    except ValueError:
+        yield f"tor_version: {values['tor_version']!r} is no version number such as 0.4.9"
+
+
+def _tor_options(options: Mapping[str, Any]) -> Iterator[str]:
+    for option, value in options.items():
+        # Tor takes an option's name in any case, shortened, and with a sign that adds to what is set.
+        name = str(option).strip().lstrip("+/").lower()
+        refused = min((each for each in TOR_OPTIONS if name and each.lower().startswith(name)), key=len, default=None)
+        if refused:
+            yield f"tor_options: {option} is refused: {TOR_OPTIONS[refused]}"
+        elif not re.fullmatch(r"[+/]?[A-Za-z_][A-Za-z0-9_]*", str(option)):
+            yield f"tor_options: {option!r} is no name of an option"
+        for each in value if isinstance(value, list) else [value]:
+            if "\n" in str(each):
+                yield f"tor_options: {option!r} has a line break"
+            # At the end of a line a backslash joins it with the next one.
+            if str(each).rstrip().endswith("\\"):
+                yield f"tor_options: {option!r} ends in a backslash, which would swallow the next option"
+
+
+def _bridges(values: Mapping[str, Any]) -> Iterator[str]:
+    plugins = " ".join(str(each) for name, value in values["tor_options"].items() if str(name).lower() == "clienttransportplugin"
+                       for each in (value if isinstance(value, list) else [value]))
+    for line in map(str, values["tor_bridges"]):
+        found = _BRIDGE.fullmatch(line.strip())
+        if not found or int(found["port"]) > 65535 or not _is_address(found["host"].strip("[]")):
+            yield (f"tor_bridges: {line!r} is no bridge line such as 192.0.2.1:443 <fingerprint>, or obfs4 192.0.2.1:443 <fingerprint> cert=... "
+                   "iat-mode=0; leave out the word Bridge")
+        elif found["transport"] and found["transport"] not in re.split(r"[ ,]", plugins):
+            yield f"tor_bridges: {found['transport']} needs a program of that transport in tor_image; name it in tor_options by ClientTransportPlugin"
+
+
+def _onion_keys(keys: Mapping[str, Any]) -> Iterator[str]:
+    for name, key in keys.items():
+        if name not in ONION_SERVICES:
+            yield f"tor_onion_keys: {name} is no onion service; there are {', '.join(ONION_SERVICES)}"
+            continue
+        try:
+            _onion.parse(str(key))
+        except _onion.OnionError as error:
+            yield f"tor_onion_keys: {name}: {error}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a list, or in the values of a dict of options."""
+    for each in value.values() if isinstance(value, Mapping) else value:
+        yield from map(str, each if isinstance(each, list) else [each])
 
 
 def _passwords(values: Mapping[str, Any]) -> Iterator[str]:

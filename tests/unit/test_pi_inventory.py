@@ -17,7 +17,7 @@ PLAY = """
   gather_facts: false
   tasks:
     - openlsp.node.validate:
-        roles: "{{ ['pi_boot', 'disk_layout', 'microk8s'] if 'machines' in group_names else ['namespace', 'bitcoind', 'lnd'] }}"
+        roles: "{{ ['pi_boot', 'disk_layout', 'microk8s'] if 'machines' in group_names else ['namespace', 'bitcoind', 'lnd', 'observability'] }}"
         cluster: false
 """
 

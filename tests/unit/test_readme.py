@@ -20,6 +20,7 @@ RUN_BY = {
     "cp -r inventories/cluster ~/my-nodes": "artifact",
     "ansible-playbook openlsp.node.site -i ~/my-nodes --ask-vault-pass": "site, installed",
     "ansible-playbook openlsp.node.status -i ~/my-nodes": "status, installed",
+    "ansible-playbook openlsp.node.verify -i ~/my-nodes": "verify, installed",
     "ansible-doc openlsp.node.lnd_macaroon_secret": "ansible-doc",
     "ansible-doc -t role openlsp.node.lnd": "ansible-doc",
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import pytest
 import yaml
+from ansible_collections.openlsp.node.plugins.plugin_utils._checks import SHARED
 
 ROLES = sorted((pathlib.Path(__file__).parents[2] / "roles").iterdir())
 PYTHON_TYPES = {"bool": bool, "dict": dict, "float": (float, int), "int": int, "list": list, "path": str, "str": str}
@@ -67,3 +69,14 @@ def test_every_option_has_a_type_and_a_description(role):
 def test_a_role_s_variables_carry_its_name(role):
     strange = [name for name in options_of(role) if not name.startswith(f"{role.name}_")]
     assert strange == []
+
+
+def test_what_decides_by_a_shared_boolean_takes_text_for_it_too():
+    """`-e` and an inventory in INI give text: "false" in a template counts as true, and as the condition of a task it is an error."""
+    names = [name for name, kind in SHARED.items() if kind == "bool"]
+    used = re.compile(rf"^(?! *#).*\b({'|'.join(names)})\b(?!:)(?!( *\| *default\(\w+\))? *\| *bool\b)", re.MULTILINE)
+    root = ROLES[0].parents[1]
+    files = [*root.glob("playbooks/*.yml"), *root.glob("roles/*/vars/*"), *root.glob("roles/*/tasks/*"), *root.glob("roles/*/templates/*")]
+    # A message is no condition.
+    found = {f"{path.relative_to(root)}: {each[0].strip()}" for path in files for each in used.finditer(path.read_text()) if " or set " not in each[0]}
+    assert not found

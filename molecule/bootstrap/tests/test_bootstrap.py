@@ -130,11 +130,12 @@ def test_nothing_is_refused_unnamed_or_left_behind(refused):
 def test_a_forwarded_agent_lets_the_machine_in(tmp_path):
     """Over SSH, as from an operator's laptop, where alone the key is."""
     on(NODE, "sh", "-c", "ssh-keygen -A; mkdir -p /run/sshd; pgrep -x sshd || /usr/sbin/sshd; cat /root/.ssh/bootstrap.pub > /root/.ssh/authorized_keys")
-    address = json.loads(subprocess.run(["podman", "inspect", NODE], capture_output=True, check=True).stdout)[0]["NetworkSettings"]["IPAddress"]
+    inspected = json.loads(subprocess.run(["podman", "inspect", NODE], capture_output=True, check=True).stdout)[0]
+    network, = inspected["NetworkSettings"]["Networks"].values()
     (tmp_path / "key").write_text(on(NODE, "cat", "/root/.ssh/bootstrap"))
     (tmp_path / "key").chmod(0o600)
     (tmp_path / "ssh.yml").write_text(json.dumps({"machines": {"hosts": {"pi": {
-        "ansible_connection": "ssh", "ansible_host": address, "ansible_user": "root",
+        "ansible_connection": "ssh", "ansible_host": network["IPAddress"], "ansible_user": "root",
         "ansible_ssh_common_args": "-oForwardAgent=yes -oStrictHostKeyChecking=no -oUserKnownHostsFile=/dev/null -oControlPath=none"}}}}))
     script = (f"ssh-add -q {tmp_path}/key && ansible-playbook -i inventories/demo -i molecule/bootstrap/inventory -i {tmp_path}/ssh.yml "
               f"molecule/bootstrap/refused.yml --check --limit not-let-in")

@@ -67,7 +67,7 @@ class Client:
         return str(refused.value)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lnd(cluster) -> Callable[..., Client]:
     """``lnd("alice", "lnd-readonly")`` is a program with that Secret mounted; ``macaroon=b"..."`` one with other bytes."""
     def client(namespace: str, name: str = "lnd-readonly", **other: bytes) -> Client:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 # Of the keys of all Secrets, the ones whose values are no secret.
-PUBLIC_KEYS = {"cert", "username"}
+PUBLIC_KEYS = {"cert", "username", "hostname", "hs_ed25519_public_key", "client.auth"}
 
 SIGNATURE_BYTES = 32
 

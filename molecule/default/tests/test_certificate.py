@@ -103,6 +103,7 @@ def test_certificate_near_its_end_is_renewed_and_the_secret_follows(carol, serve
     assert carol.settle().changed == {carol.name: 0}
 
 
+@pytest.mark.long
 def test_renewal_that_was_killed_is_completed_by_the_next_run(carol, served, published, serving):
     certificate, key = near_its_end(served().names)
     serving(certificate, key)

@@ -97,7 +97,7 @@ def test_revoked_consumer_is_out_at_once_and_the_others_do_not_notice(publisher,
     assert [each for each in shop.errors if not NO_ROOT_KEY.search(each)] == []
     assert {name: caller.errors for name, caller in callers.items()} == dict.fromkeys(callers, [])
     during = {name: len([each for each in caller.answers if start < each < end]) for name, caller in callers.items()}
-    assert min(during.values()) > 10, f"they called during the revocation: {during}"
+    assert min(during.values()) >= 5, f"they called during the revocation: {during}"
 
 
 def test_secret_has_all_that_its_program_needs(publisher, five):

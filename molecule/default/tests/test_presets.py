@@ -125,6 +125,10 @@ NEEDS = {
         "payments and towers": "routerrpc.Router/SubscribeHtlcEvents routerrpc.Router/TrackPayments wtclientrpc.WatchtowerClient/ListTowers",
         "earnings": "lnrpc.Lightning/FeeReport lnrpc.Lightning/ForwardingHistory",
     },
+    "exporter": {
+        "every scrape": "lnrpc.Lightning/GetInfo lnrpc.Lightning/ListChannels lnrpc.Lightning/PendingChannels lnrpc.Lightning/WalletBalance "
+                        "lnrpc.Lightning/ForwardingHistory lnrpc.Lightning/ExportAllChannelBackups lnrpc.Lightning/VerifyChanBackup",
+    },
     "backup": {
         "backup": "lnrpc.Lightning/ExportAllChannelBackups lnrpc.Lightning/SubscribeChannelBackups lnrpc.Lightning/VerifyChanBackup",
     },

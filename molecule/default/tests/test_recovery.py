@@ -34,7 +34,8 @@ def versions(core) -> dict[str, str]:
 
 def test_second_run_in_check_mode_with_diff_changes_nothing(core, settled):
     secrets = versions(core)
-    assert settled("--check", "--diff").changed == {"pi": 0, "alice": 0, "bob": 0}
+    run = settled("--check", "--diff")
+    assert run.changed == {"pi": 0, "alice": 0, "bob": 0}, run.changed_tasks
     assert versions(core) == secrets
 
 
@@ -72,6 +73,7 @@ def test_damaged_secrets_alone_are_written_again(core, lnd, secret, settled):
     assert secret("alice", "lnd-router")["note"] == b"mine"
 
 
+@pytest.mark.long
 def test_foreign_secret_is_refused_until_adopted(core, site, settled, secret):
     core.delete_namespaced_secret("lnd-signer", "alice")
     core.create_namespaced_secret("alice", {"metadata": {"name": "lnd-signer"}, "data": {"macaroon": "Zm9yZWlnbg=="}})
@@ -91,6 +93,7 @@ def test_lost_rpc_credentials_are_made_anew_and_everybody_gets_them(core, lnd, s
     eventually(lambda: lnd("alice").call(*GETINFO)["synced_to_chain"], "LND lost its bitcoind")
 
 
+@pytest.mark.long
 def test_lost_wallet_password_comes_back_from_the_wallet_file(core, lnd, secret, settled, before):
     password = secret("alice", "lnd-wallet-password")["password"]
     core.delete_namespaced_secret("lnd-wallet-password", "alice")

@@ -139,6 +139,7 @@ def test_new_root_keys_make_every_macaroon_of_before_worthless(keyring):
     assert keyring.node.settle().changed == {keyring.node.name: 0}
 
 
+@pytest.mark.long
 def test_a_locked_lnd_is_unlocked_by_the_next_run_of_the_role(keyring, core):
     """As a rotation leaves it that was interrupted before LND had its new keys: with the old ones nothing is lost."""
     keyring.in_pod("sh", "-c", 'echo $(($(date +%s) + 600)) > /data/start-locked-until')

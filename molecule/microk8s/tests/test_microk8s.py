@@ -54,6 +54,7 @@ def test_the_launch_configuration_is_in_force():
     certificate = on_node("sh", "-c", "openssl x509 -noout -ext subjectAltName -in /etc/kubernetes/pki/apiserver.crt")
     assert "DNS:pi.example.org" in certificate and "IP Address:127.0.0.1" in certificate
     assert "IPv6_SERVICE_CIDR=fd98::/108" in on_node("cat", "/var/snap/microk8s/current/args/cni-env")
+    assert kubectl("get", "service", "kube-dns", "-n", "kube-system", "-o", "jsonpath={.spec.ipFamilies}") == '["IPv4","IPv6"]'
 
 
 def test_the_user_is_let_in():
@@ -114,7 +115,7 @@ def test_several_machines_are_refused(tmp_path):
      "this machine is a worker of another cluster"),
     ("sed -i s/IPv6_SUPPORT=true/IPv6_SUPPORT=false/ /var/snap/microk8s/current/args/cni-env",
      "sed -i s/IPv6_SUPPORT=false/IPv6_SUPPORT=true/ /var/snap/microk8s/current/args/cni-env", {},
-     "microk8s_ip_families: this cluster was installed without ipv6"),
+     "microk8s_ip_families: this cluster was installed without IPv6"),
     ("systemctl stop kube-apiserver", "systemctl start kubernetes.target", {"microk8s_timeout": 3}, "MicroK8s does not become ready"),
     # The next test takes the remedy.
     ("/snap/bin/microk8s disable rbac", "true", {}, "`microk8s kubectl delete clusterrole cluster-admin`, then run this again"),

@@ -140,6 +140,9 @@ def xable(action: str, given: Sequence[str]) -> int | str:
         API_ARGUMENTS.write_text(re.sub("--authorization-mode=.*", f"--authorization-mode={'RBAC,Node' if action == 'enable' else 'AlwaysAllow'}", text))
         subprocess.run(["systemctl", "restart", "kube-apiserver.service"], check=True)
     else:
+        if action == "enable" and (MANIFESTS / name).is_dir():
+            kubectl("apply", "--server-side", f"--filename={MANIFESTS / name}")
+            kubectl("wait", "--for=condition=Established", f"--filename={MANIFESTS / name}")
         kubectl(*{"enable": ("apply", "--server-side"), "disable": ("delete", "--ignore-not-found")}[action], "--filename=-", text=manifest(name))
     wait_for_ready(30)
     print(f"{name} is {action}d")
@@ -149,7 +152,8 @@ def xable(action: str, given: Sequence[str]) -> int | str:
 def manifest(name: str) -> str:
     own = MANIFESTS / f"{name}.yaml"
     workload = addons()[name][2].removeprefix("pod/")
-    return own.read_text() if own.exists() else Template((MANIFESTS / "other.yaml").read_text()).substitute(namespace=name, name=workload)
+    dns = re.search("^clusterDNS: .(.*).$", Path("/etc/kubernetes/kubelet.yaml").read_text(), re.M)[1]
+    return Template((own if own.exists() else MANIFESTS / "other.yaml").read_text()).safe_substitute(namespace=name, name=workload, cluster_dns=dns)
 
 
 def config(_given: Sequence[str]) -> int | str:

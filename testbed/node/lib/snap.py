@@ -34,7 +34,7 @@ CHANNELS = {
 LAUNCH_CONFIGURATIONS = (Path("/etc/microk8s.yaml"), Path("/root/snap/microk8s/common/.microk8s.yaml"), HOME / "common/.microk8s.yaml")
 DEFAULT = {"version": "0.1.0", "addons": [{"name": "dns"}]}
 
-API_ARGUMENTS = {"--authorization-mode": "AlwaysAllow", "--secure-port": "16443", "--service-cluster-ip-range": "10.152.183.0/24"}
+API_ARGUMENTS = {"--authorization-mode": "AlwaysAllow", "--secure-port": "16443"}
 CNI = {"IPv4_SUPPORT": "true", "IPv4_CLUSTER_CIDR": "10.1.0.0/16", "IPv4_SERVICE_CIDR": "10.152.183.0/24", "IPv6_SUPPORT": "false"}
 
 
@@ -115,11 +115,12 @@ def install(options: argparse.Namespace) -> None:
     CURRENT.unlink(missing_ok=True)
     CURRENT.symlink_to(str(revision))
     (data / "var/lock/ha-cluster").touch()
-    wanted = {**API_ARGUMENTS, **launch.get("extraKubeAPIServerArgs", {})}
-    (data / "args/kube-apiserver").write_text("".join(f"{name}={value}\n" for name, value in wanted.items() if value is not None))
-    # Written down, not acted upon: the node has one address, of IPv4.
-    (data / "args/cni-env").write_text("".join(f"{name}={value}\n" for name, value in {**CNI, **launch.get("extraCNIEnv", {})}.items()))
-    setup.certify(launch.get("extraSANs", []))
+    cni = {**CNI, **launch.get("extraCNIEnv", {})}
+    (data / "args/cni-env").write_text("".join(f"{name}={value}\n" for name, value in cni.items()))
+    wanted = setup.install(launch.get("extraSANs", []), families(cni))
+    wanted["kube-apiserver"] |= {**API_ARGUMENTS, **launch.get("extraKubeAPIServerArgs", {})}
+    for program, arguments in wanted.items():
+        (data / "args" / program).write_text("".join(f"{name}={value}\n" for name, value in arguments.items() if value is not None))
     credentials = data / "credentials/client.config"
     shutil.copy(setup.KUBERNETES / "super-admin.conf", credentials)
     subprocess.run(["groupadd", "--force", "--system", "microk8s"], check=True)
@@ -135,6 +136,12 @@ def install(options: argparse.Namespace) -> None:
         script = " && ".join([f"{COMMAND} status --wait-ready >/dev/null", *(f"{COMMAND} enable {name}" for name in names)])
         subprocess.run(["systemd-run", "--quiet", "--unit=microk8s-launch", "--collect", "sh", "-c", script], check=True)
     print(f"microk8s ({channel}) {number} from Canonical** installed")
+
+
+def families(cni: dict) -> list[setup.Family]:
+    """Those of the launch configuration; of them, the machine may be told to leave one out (testbed/create.yml), as no MicroK8s does."""
+    machine = os.environ.get("TESTBED_IP_FAMILIES", "IPv4,IPv6").split(",")
+    return [family for name, family in setup.FAMILIES.items() if name in machine and cni.get(f"{name}_SUPPORT") == "true"]
 
 
 def parsed(text: str) -> dict:

@@ -84,9 +84,9 @@ def test_a_refused_value_has_its_default_instead(valued):
 
 
 def test_a_refused_value_that_roles_share_is_one_mistake(valued):
-    values, mistakes = valued({"openlsp_ip_families": {"ipv4": True}}, {"microk8s_ip_families": {"type": "list"}},
-                              {"microk8s_ip_families": "{{ openlsp_ip_families | default(['ipv4']) }}"})
-    assert values == {"microk8s_ip_families": ["ipv4"]}
+    values, mistakes = valued({"openlsp_ip_families": {"IPv4": True}}, {"microk8s_ip_families": {"type": "list"}},
+                              {"microk8s_ip_families": "{{ openlsp_ip_families | default(['IPv4']) }}"})
+    assert values == {"microk8s_ip_families": ["IPv4"]}
     assert [each.split(":")[0] for each in mistakes] == ["openlsp_ip_families"]
 
 
@@ -175,11 +175,11 @@ def of_cluster(api, kubeconfig):
     for path in HOLDERS.values():
         api.lay("GET", path, {"items": []})
 
-    def found(forbidden=(), create=True):
+    def found(forbidden=(), create=True, **more):
         api.lay("POST", REVIEWS, lambda call: {"status": {"allowed": " ".join(filter(None, (
             asked_for(call)["verb"], asked_for(call)["resource"], asked_for(call)["subresource"]))) not in forbidden}})
         return list(_cluster_mistakes({"namespace_name": "alice", "namespace_create": create, "lnd_network": "signet",
-                                       "openlsp_kubeconfig": str(kubeconfig), "openlsp_context": None}))
+                                       "openlsp_kubeconfig": str(kubeconfig), "openlsp_context": None, **more}))
     return found
 
 
@@ -229,6 +229,15 @@ def test_a_refused_look_is_one_mistake(api, of_cluster):
 def test_a_kubeconfig_that_is_not_there_is_one_mistake(of_cluster, kubeconfig):
     kubeconfig.unlink()
     assert of_cluster() == [f"openlsp_kubeconfig: the kubeconfig {kubeconfig} does not exist"]
+
+
+@pytest.mark.parametrize("asked, cluster, count", [(["IPv4", "IPv6"], ["IPv4"], 1), (["IPv4", "IPv6"], ["IPv4", "IPv6"], 0), (["IPv6"], None, 0)],
+                         ids=["lacking", "there", "not-told"])
+def test_a_family_that_is_asked_for_has_to_be_there(api, of_cluster, asked, cluster, count):
+    api.lay("POST", "/api/v1/namespaces/alice/services", {"spec": {"ipFamilies": cluster}} if cluster else Refusal(403))
+    found = of_cluster(openlsp_ip_families=asked)
+    assert [each.split(":")[0] for each in found] == ["openlsp_ip_families"] * count
+    assert not found or "IPv6 is asked for, and this cluster's Services have IPv4 only" in found[0]
 
 
 # --- all of them ---------------------------------------------------------------------------------------------------

@@ -168,3 +168,41 @@ def test_a_call_that_stretches_passwords_may_take_longer_than_others(serving, mo
         else:
             with pytest.raises(LndError, match="no answer within 0 s"):
                 call(lnd)
+
+
+# --- a call that goes on ---------------------------------------------------------------------------------------------
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(text):
+    return f"{len(text):x}\r\n{text}\r\n".encode()
+
+
+def streamed(server, seconds=0.5):
+    return list(server.client().stream("POST", "/v2/blocks", {}, b"macaroon", seconds))
+
+
+def test_messages_come_one_by_one_until_the_time_is_up(serving):
+    server = serving(lambda *_request: CHUNKED + chunk('{"result": {"height": 1}}\n') + chunk('{"result":{"height"') + chunk(': 2}}\n'))
+    begin = time.monotonic()
+    assert streamed(server) == [{"height": 1}, {"height": 2}]
+    assert 0.3 < time.monotonic() - begin < 5
+    assert b"Grpc-Metadata-macaroon: 6d616361726f6f6e" in server.requests[0][0]
+
+
+def test_what_answers_nothing_ends_when_the_time_is_up(serving):
+    assert streamed(serving(lambda *_request: b"")) == []
+
+
+@pytest.mark.parametrize("answer, code, words", [
+    (b'HTTP/1.1 500 X\r\nContent-Length: 41\r\n\r\n{"code": 7, "message": "it is forbidden"}', 7, "it is forbidden"),
+    (CHUNKED + chunk('{"error": {"code": 14, "message": "it ends"}}\n'), 14, "it ends"),
+    (CHUNKED + b"0\r\n\r\n", None, "LND has ended the call"),
+    (CHUNKED + chunk("rubbish\n"), None, "not JSON"),
+    (None, None, "LND does not answer"),
+], ids=["refused", "error on the way", "ended", "rubbish", "cut"])
+def test_a_call_that_goes_on_may_be_refused(serving, answer, code, words):
+    with pytest.raises(LndError, match=words) as refused:
+        streamed(serving(lambda *_request: answer))
+    assert refused.value.code == code

@@ -141,13 +141,13 @@ def test_a_channel_may_have_none():
     ("1.36", False, "is no channel such as 1.36/stable"), ("latest/stable", True, "is no channel"), ("1.35-strict/stable", False, "is no channel"),
     ("stable", False, "is no channel"), ("1.36/stable/fix", False, "is no channel"), ("", False, "is no channel")])
 def test_a_channel_has_a_version_that_still_gets_fixes(channel, override, complaint):
-    mistakes = list(_microk8s.variable_mistakes({"microk8s_channel": channel, "microk8s_allow_end_of_life": override, "microk8s_ip_families": ["ipv4"]}))
+    mistakes = list(_microk8s.variable_mistakes({"microk8s_channel": channel, "microk8s_allow_end_of_life": override, "microk8s_ip_families": ["IPv4"]}))
     assert [complaint in mistake and mistake.startswith("microk8s_channel: ") for mistake in mistakes] == [True] * bool(complaint)
 
 
 def test_ipv6_alone_is_refused():
-    values = {"microk8s_channel": "1.36/stable", "microk8s_allow_end_of_life": False, "microk8s_ip_families": ["ipv6"]}
-    assert list(_microk8s.variable_mistakes(values)) == ["microk8s_ip_families: MicroK8s needs ipv4; write [ipv4] or [ipv4, ipv6]"]
+    values = {"microk8s_channel": "1.36/stable", "microk8s_allow_end_of_life": False, "microk8s_ip_families": ["IPv6"]}
+    assert list(_microk8s.variable_mistakes(values)) == ["microk8s_ip_families: MicroK8s needs IPv4; write [IPv4] or [IPv4, IPv6]"]
 
 
 # --- the plan ------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_the_plan(wanted, there, expected):
     (WANTED, found(state="worker"), "worker of another cluster"),
     (WANTED, found(state="stopped", notes=("disabled", "classic")), "`snap enable microk8s`"),
     (WANTED, found(state="starting"), "does not become ready; .* `microk8s inspect`"),
-    (Wanted("1.36/stable", dual_stack=True), found(), "microk8s_ip_families: this cluster was installed without ipv6"),
+    (Wanted("1.36/stable", dual_stack=True), found(), "microk8s_ip_families: this cluster was installed without IPv6"),
     (WANTED, found("v1.35.4", "1.35/stable", on=["dashboard"]), "1.36 no longer has the add-on dashboard; `microk8s disable dashboard`"),
     (WANTED, Found(found().snap, "running", {"rbac": True}, rbac=False), "allows everything to every account"),
 ], ids=["skips-a-minor", "skips-many", "skips-a-major", "downgrade", "worker", "disabled", "never-ready", "ipv6-too-late", "dashboard", "rbac-in-name-only"])

@@ -23,7 +23,7 @@ def calls(preset):
 
 
 def test_the_presets_are_those_that_the_inventory_may_name():
-    assert list(PRESETS) == ["monitoring", "backup", "rtl", "thunderhub", "btcpay", "lnbits"]
+    assert list(PRESETS) == ["monitoring", "exporter", "backup", "rtl", "thunderhub", "btcpay", "lnbits"]
 
 
 @every_preset
@@ -38,10 +38,11 @@ def test_a_preset_never_bakes_macaroons_signs_with_keys_or_stops_the_node(preset
     assert not [call for call in calls(preset) if call.startswith("signrpc.")]
 
 
-@pytest.mark.parametrize("preset", ["monitoring", "backup", "btcpay"])
+@pytest.mark.parametrize("preset", ["monitoring", "exporter", "backup", "btcpay"])
 def test_who_watches_or_takes_payments_cannot_spend(preset):
     assert not [call for call in calls(preset) if MOVES_MONEY.match(call.split("/")[1])]
 
 
-def test_monitoring_sees_no_preimage_of_an_invoice_that_is_not_paid():
-    assert not [call for call in calls("monitoring") if "Invoice" in call]
+@pytest.mark.parametrize("preset", ["monitoring", "exporter"])
+def test_who_watches_sees_no_preimage_of_an_invoice_that_is_not_paid(preset):
+    assert not [call for call in calls(preset) if "Invoice" in call]

@@ -81,7 +81,7 @@ def test_dual_stack_is_what_the_settings_say(settings):
     settings.write_text("IPv6_SUPPORT=true\n")
     assert microk8s_info.run(Machine(answers(), dual_stack=True))["steps"] == []
     settings.write_text("IPv6_SUPPORT=false\n")
-    with pytest.raises(MicroK8sError, match="without ipv6"):
+    with pytest.raises(MicroK8sError, match="without IPv6"):
         microk8s_info.run(Machine(answers(), dual_stack=True))
 
 

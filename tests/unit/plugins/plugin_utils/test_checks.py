@@ -7,27 +7,42 @@ import pathlib
 import pytest
 import yaml
 from ansible_collections.openlsp.node.plugins.module_utils._rpcauth import rpcauth
-from ansible_collections.openlsp.node.plugins.plugin_utils._checks import SHARED, contradictions, machines, unknown_variables, version
+from ansible_collections.openlsp.node.plugins.plugin_utils._checks import (
+    SHARED,
+    THRESHOLDS,
+    contradictions,
+    machines,
+    observability,
+    unknown_variables,
+    version,
+)
 
 ROLES = pathlib.Path(__file__).parents[4] / "roles"
-DEFAULTS = {name: value for role in ("namespace", "bitcoind", "lnd")
+DEFAULTS = {name: value for role in ("namespace", "tor", "bitcoind", "lnd")
             for name, value in yaml.safe_load((ROLES / role / "defaults/main.yml").read_text()).items()}
 
 # What the roles' defaults are for a host "alice" of an inventory that sets nothing but the network.
 AS_IT_COMES = {
     **DEFAULTS,
     "bitcoind_network": "signet", "lnd_network": "signet", "lnd_alias": "alice",
-    "namespace_name": "alice", "bitcoind_namespace": "alice", "lnd_namespace": "alice",
+    "namespace_name": "alice", "bitcoind_namespace": "alice", "lnd_namespace": "alice", "bitcoind_exposure": [], "lnd_exposure": [],
 }
 LOCAL = {"bitcoind_storage_local_path": "/srv/blockchain/bitcoind", "bitcoind_storage_local_node": "pi"}
 # jamaljsr/polar, src/utils/constants.ts
 POLARS = "polaruser:5e5e98c21f5c814568f8b55d83b23c1c$066b03f92df30b11de8e4b1b1cd5b1b4281aa25205bd57df9be82caf97a05526"
 SNAPSHOT = {"bitcoind_snapshot_file": "/data/utxo.dat", "bitcoind_trust_snapshot": True}
+TOR = {"openlsp_tor": True}
+ONION = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion"
+FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567"
+OBFS4 = f"obfs4 192.0.2.1:443 {FINGERPRINT} cert=q+w/e iat-mode=0"
 MAINNET = {"bitcoind_network": "mainnet", "lnd_network": "mainnet", "openlsp_allow_mainnet": True}
 
 
 def complaints(**chosen):
-    return list(contradictions({**AS_IT_COMES, **chosen}))
+    values = {**AS_IT_COMES, **chosen}
+    # Tor's follow from the same variables of the inventory as the others'.
+    of_tor = {"tor_network": values["bitcoind_network"], "tor_namespace": values["namespace_name"]}
+    return list(contradictions({**values, **of_tor, **chosen}))
 
 
 def blamed(found):
@@ -84,6 +99,20 @@ GOOD = {
     "certificate-renewed-by-lnd-alone": {"lnd_tls_renew_days": 0},
     "known-password-on-regtest": {"bitcoind_network": "regtest", "lnd_network": "regtest", "bitcoind_rpcauth": [POLARS]},
     "unknown-password": {"bitcoind_rpcauth": [rpcauth("monitor", "a password of its own", "a salt")]},
+    "tor": TOR,
+    "onion": {**TOR, "openlsp_exposure": ["host_port", "onion"]},
+    "nothing-but-tor": {**TOR, "openlsp_tor_only": True, "openlsp_exposure": ["onion"], "bitcoind_peers": [f"{ONION}:8333"]},
+    "tor-for-other-things": {**TOR, "tor_options": {"SafeLogging": 1, "Log": ["notice stdout"], "HiddenServiceStatistics": 0, "+ExcludeNodes": "{aa}"}},
+    "bridges": {**TOR, "tor_bridges": ["192.0.2.1:443", f"[2001:db8::1]:9001 {FINGERPRINT}", OBFS4],
+                "tor_options": {"ClientTransportPlugin": "obfs4,webtunnel exec /usr/bin/lyrebird"}},
+    "an-onion-of-ones-own": {**TOR, "tor_onion_keys": {
+        "lnd-p2p": "ED25519-V3:MHyDhk8oM8tCei7xwAoBPP3/J2jZgMCjpSDwBpBN6U+bTwr+KAt0aneGhOdUQlAgV7dHOgPwj5b1o46Sh+Afjw=="}},
+    "reached-at-the-host": {"lnd_exposure": ["host_port"], "bitcoind_exposure": ["host_port"], "openlsp_ip_families": ["IPv4"]},
+    "reached-through-a-router": {"lnd_exposure": ["host_port"], "lnd_external_addresses": ["8.8.8.8", "[2001:4860::8]:9736", "node.example.org:9735"]},
+    "reached-at-a-node-port": {"lnd_exposure": ["node_port"], "lnd_node_port": 30735, "openlsp_ip_families": ["IPv6", "IPv4"]},
+    "reached-over-tor": {"lnd_exposure": ["onion"], "openlsp_tor": True, "openlsp_tor_only": True},
+    "private-address-on-regtest": {"bitcoind_network": "regtest", "lnd_network": "regtest", "lnd_exposure": ["host_port"],
+                                   "lnd_external_addresses": ["192.168.1.20"]},
     "seed-as-words": {"lnd_wallet_seed": ["word"] * 24},
     "seed-as-one-line": {"lnd_wallet_seed": [" ".join(["word"] * 24)]},
 }
@@ -129,6 +158,10 @@ WRONG = {
     "alias-of-33-bytes-in-eleven-characters": ({"lnd_alias": "⚡" * 11}, "lnd_alias", "has 33 bytes"),
     "alias-of-two-lines": ({"lnd_alias": "alice\nno-macaroons=1"}, "lnd_alias", "it has a line break"),
     "another-namespace-for-lnd": ({"lnd_namespace": "bob"}, "lnd_namespace", "lives in one namespace; set openlsp_namespace"),
+    "another-namespace-for-tor": ({"tor_namespace": "bob"}, "tor_namespace", "bob, but the node lives in alice; set openlsp_namespace"),
+    "another-namespace-for-the-exporter": ({"observability_namespace": "bob"}, "observability_namespace", "bob, but the node lives in alice"),
+    "another-network-for-tor": ({"tor_network": "regtest"}, "tor_network", "regtest, but bitcoind_network is signet; set openlsp_network"),
+    "another-network-for-the-exporter": ({"observability_network": "regtest"}, "observability_network", "regtest, but bitcoind_network is signet"),
     "another-namespace-for-bitcoind": ({"bitcoind_namespace": "bob"}, "lnd_namespace", "lives in one namespace"),
     "size-in-words": ({"lnd_storage_size": "20 GB"}, "lnd_storage_size", "'20 GB' is no size such as 20Gi"),
     "size-with-a-unit-of-disks": ({"bitcoind_storage_size": "1TB"}, "bitcoind_storage_size", "'1TB' is no size"),
@@ -158,6 +191,62 @@ WRONG = {
     "option-with-a-name-of-two-lines": ({"lnd_options": {"color=#fff\nno-macaroons": 1}}, "lnd_options", "has a line break"),
     "option-with-a-list-of-two-lines": ({"lnd_options": {"externalip": ["a", "b\nc"]}}, "lnd_options", "'externalip' has a line break"),
     "known-password": ({"bitcoind_rpcauth": [POLARS]}, "bitcoind_rpcauth", "the user polaruser has the published password of Polar"),
+    "onion-without-tor": ({"openlsp_exposure": ["onion"]}, "openlsp_exposure", "onion needs Tor; set openlsp_tor to true"),
+    "onion-of-lnd-without-tor": ({"lnd_exposure": ["onion"]}, "lnd_exposure", "onion needs Tor"),
+    "onion-of-an-interface-without-tor": ({"tor_onion_apis": ["lnd-rest"]}, "tor_onion_apis", "need Tor; set openlsp_tor"),
+    "nothing-but-tor-without-tor": ({"openlsp_tor_only": True}, "openlsp_tor_only", "set openlsp_tor to true as well"),
+    "nothing-but-tor-and-a-port": ({**TOR, "openlsp_tor_only": True, "lnd_exposure": ["onion", "node_port"]},
+                                   "lnd_exposure", "node_port, but with openlsp_tor_only"),
+    "peer-of-version-2": ({"bitcoind_peers": ["expyuzz4wqqyqhjn.onion:8333"]}, "bitcoind_peers", "an onion address of version 2, which Tor dropped"),
+    "mistyped-peer": ({"bitcoind_options": {"seednode": ["a" + ONION[1:]]}}, "bitcoind_options", "is mistyped: its checksum is wrong"),
+    "announced-version-2": ({"lnd_options": {"externalip": "expyuzz4wqqyqhjn.onion"}}, "lnd_options", "of version 2"),
+    "control-port-without-a-password": ({"tor_options": {"ControlPort": 9051}}, "tor_options", "opens the control port with a password"),
+    "control-port-shortened": ({"tor_options": {"controlp": 9051}}, "tor_options", "controlp is refused: whoever steers Tor"),
+    "control-port-added": ({"tor_options": {"+ControlPort": "0.0.0.0:1"}}, "tor_options", "+ControlPort is refused: whoever steers Tor"),
+    "control-socket": ({"tor_options": {"ControlSocket": "/run/tor/control"}}, "tor_options", "whoever steers Tor"),
+    "password-in-the-inventory": ({"tor_options": {"HashedControlPassword": "16:00"}}, "tor_options", "in the Secret tor-control"),
+    "socks-port-by-hand": ({"tor_options": {"SOCKSPort": "0.0.0.0:9050"}}, "tor_options", "SOCKSPort is refused: the role sets it"),
+    "onion-service-by-hand": ({"tor_options": {"HiddenServiceDir": "/data/x"}}, "tor_options", "set openlsp_exposure or tor_onion_apis"),
+    "a-relay": ({"tor_options": {"ORPort": 9001}}, "tor_options", "it would announce its own address"),
+    "tor-option-of-two-words": ({"tor_options": {"Foo Bar": 1}}, "tor_options", "'Foo Bar' is no name of an option"),
+    "tor-option-of-two-lines": ({"tor_options": {"Nickname": "a\nControlPort 9051"}}, "tor_options", "has a line break"),
+    "tor-option-that-swallows-the-next": ({"tor_options": {"Nickname": "a \\"}}, "tor_options", "ends in a backslash"),
+    "bridge-with-its-option": ({"tor_bridges": ["Bridge 192.0.2.1:443"]}, "tor_bridges", "needs a program of that transport"),
+    "bridge-without-a-port": ({"tor_bridges": ["192.0.2.1"]}, "tor_bridges", "is no bridge line such as"),
+    "bridge-by-name": ({"tor_bridges": ["bridge.example:443"]}, "tor_bridges", "is no bridge line"),
+    "bridge-with-a-short-fingerprint": ({"tor_bridges": [f"192.0.2.1:443 {FINGERPRINT[1:]}"]}, "tor_bridges", "is no bridge line"),
+    "bridge-of-a-port-too-high": ({"tor_bridges": ["192.0.2.1:65536"]}, "tor_bridges", "is no bridge line"),
+    "bridge-without-its-transport": ({"tor_bridges": [OBFS4]}, "tor_bridges", "obfs4 needs a program of that transport in tor_image"),
+    "onion-key-of-version-2": ({"tor_onion_keys": {"lnd-p2p": "RSA1024:abc"}}, "tor_onion_keys", "lnd-p2p: it is an RSA key"),
+    "onion-key-of-nothing": ({"tor_onion_keys": {"lnd": "ED25519-V3:"}}, "tor_onion_keys", "lnd is no onion service; there are bitcoind-p2p, lnd-p2p"),
+    "tor-of-2022": ({"tor_version": "0.4.7.8"}, "tor_version", "no proof of work against floods; take 0.4.8"),
+    "tor-without-a-number": ({"tor_version": "latest"}, "tor_version", "'latest' is no version number"),
+    "tor-in-too-little-memory": ({"tor_memory_limit_mib": 100}, "tor_memory_limit_mib", "needs at least 128"),
+    "tor-on-a-volume-in-words": ({"tor_storage_size": "200 MB"}, "tor_storage_size", "is no size such as 200Mi"),
+    "monitoring-in-two-namespaces": ({"openlsp_monitoring_namespace": "metrics,observability"}, "openlsp_monitoring_namespace", "is no name of a namespace"),
+    "no-family": ({"openlsp_ip_families": []}, "openlsp_ip_families", "write [IPv4, IPv6], [IPv4] or [IPv6]"),
+    "a-family-in-small-letters": ({"openlsp_ip_families": ["ipv4"]}, "openlsp_ip_families", "write [IPv4, IPv6]"),
+    "a-family-twice": ({"openlsp_ip_families": ["IPv4", "IPv4"]}, "openlsp_ip_families", "write [IPv4, IPv6]"),
+    "node-port-too-low": ({"lnd_exposure": ["node_port"], "lnd_node_port": 9735}, "lnd_node_port", "9735 is none of Kubernetes' node ports, 30000 to 32767"),
+    "node-port-too-high": ({"lnd_exposure": ["node_port"], "lnd_node_port": 32768}, "lnd_node_port", "32768 is none of"),
+    "node-port-for-nothing": ({"lnd_exposure": ["host_port"], "lnd_node_port": 30735}, "lnd_node_port", "lnd_exposure has no node_port"),
+    "address-that-leads-nowhere": ({"lnd_external_addresses": ["8.8.8.8"]}, "lnd_external_addresses", "nothing leads peers from there"),
+    **{f"address-{what}": ({"lnd_exposure": ["host_port"], "lnd_external_addresses": [address]}, "lnd_external_addresses", "private or reserved range")
+       for what, address in {
+           "of-a-home": "192.168.1.20", "of-a-carrier": "100.64.0.1:9735", "of-the-machine": "127.0.0.1", "of-documentation": "203.0.113.5",
+           "of-a-link": "[fe80::1]:9735", "of-an-unrouted-site": "fd00::1", "of-many": "224.0.0.1", "of-ipv4-in-ipv6": "::ffff:8.8.8.8"}.items()},
+    **{f"address-that-is-{what}": ({"lnd_exposure": ["host_port"], "lnd_external_addresses": [address]}, "lnd_external_addresses", words)
+       for what, (address, words) in {
+           "empty": ("", "this is no address such as"), "a-url": ("https://node.example", "this is no address such as"),
+           "of-port-0": ("8.8.8.8:0", "0 is no port"), "of-port-65536": ("8.8.8.8:65536", "65536 is no port"),
+           "ipv4-in-brackets": ("[8.8.8.8]:9735", "is no address of IPv6"), "half-an-address": ("8.8.8", "this is no address such as"),
+           "one-label": ("router", "this is no address such as"), "of-one-interface": ("fe80::1%eth0", "this is no address such as"),
+           "an-onion": ("2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion:9735", "add onion to the exposure"),
+           "an-old-onion": ("expyuzz4wqqyqhjn.onion", "one of version 2, which Tor no longer knows")}.items()},
+    "name-for-bitcoind": ({"bitcoind_exposure": ["host_port"], "bitcoind_external_addresses": ["8.8.8.8", "node.example.org:8334"]},
+                          "bitcoind_external_addresses", "node.example.org:8334 is a name, and bitcoind would resolve it at its start alone"),
+    "ipv6-address-without-ipv6": ({"lnd_exposure": ["host_port"], "lnd_external_addresses": ["2001:4860::8"], "openlsp_ip_families": ["IPv4"]},
+                                  "lnd_external_addresses", "is of IPv6, and openlsp_ip_families has none"),
     "seed-of-23-words": ({"lnd_wallet_seed": ["word"] * 23}, "lnd_wallet_seed", "it has 23 words; an aezeed has 24"),
     "seed-of-12-words": ({"lnd_wallet_seed": ["word " * 12]}, "lnd_wallet_seed", "it has 12 words"),
 }
@@ -172,9 +261,9 @@ def test_what_cannot_work_is_one_complaint_that_names_the_variable(chosen, varia
 
 FORBIDDEN = [
     *(("lnd_options", option) for option in ("no-macaroons", "noseedbackup", "wallet-unlock-password-file", "lnddir", "datadir", "tlscertpath",
-                                             "tlskeypath", "tlsextradomain", "tlsextraip", "tlsautorefresh")),
+                                             "tlskeypath", "tlsextradomain", "tlsextraip", "tlsautorefresh", "tor.active", "tor.socks", "tor.v3")),
     *(("bitcoind_options", option) for option in ("datadir", "chain", "testnet", "testnet4", "signet", "regtest", "prune", "dbcache",
-                                                  "rpcauth", "rpcpassword", "rpcuser")),
+                                                  "rpcauth", "rpcpassword", "rpcuser", "onion", "proxy", "listenonion", "torcontrol")),
 ]
 
 
@@ -226,7 +315,7 @@ KNOWN = [*DEFAULTS, "openlsp_network"]
 
 
 def misspelt(*names):
-    return list(unknown_variables(names, KNOWN, ["namespace", "bitcoind", "lnd"]))
+    return list(unknown_variables(names, KNOWN, ["namespace", "tor", "bitcoind", "lnd"]))
 
 
 @pytest.mark.parametrize("name, meant", {
@@ -259,3 +348,39 @@ def test_other_programs_variables_are_not_ours_to_judge(name):
     ((), []), (("pi",), []), (("pi", "pi-2"), ["machines: pi, pi-2; joining several machines to one cluster comes later, so name one"])])
 def test_one_machine_is_enough(names, complaints):
     assert list(machines(names)) == complaints
+
+
+# --- what is watched -----------------------------------------------------------------------------------------------
+
+OBSERVED = yaml.safe_load((ROLES / "observability/defaults/main.yml").read_text())
+
+
+@pytest.mark.parametrize("chosen, complaint", [
+    ({"observability_severities": {"LndDown": "urgent"}}, "observability_severities: LndDown: urgent is no severity; choose one of critical, warning"),
+    ({"observability_severities": {"LndDwon": "info"}}, "observability_severities: there is no alert LndDwon; did you mean LndDown?"),
+    ({"observability_lnd_free_percent": 10}, "observability_lnd_free_percent: 10 cannot be: LND ends itself at 10 %"),
+    ({"observability_block_late_seconds": 600}, "observability_block_late_seconds: 600 cannot be: by chance a block takes longer than half an hour"),
+    ({"observability_no_block_seconds": 6600}, "observability_no_block_seconds: 6600 is not after the warning, observability_block_late_seconds"),
+    ({"observability_prometheus_retention_size": "2Gi"}, "observability_prometheus_retention_size: '2Gi' is no size such as 2GB"),
+    ({"observability_mountpoints": "/srv/("}, "observability_mountpoints: '/srv/(' is no regular expression"),
+    ({"observability_mountpoints": '/"'}, "observability_mountpoints: it may have no quote"),
+], ids=lambda each: next(iter(each)) if isinstance(each, dict) else "")
+def test_an_alert_that_cannot_be_gets_one_message(chosen, complaint):
+    found = list(observability({**OBSERVED, **chosen}, {"LndDown", "BitcoindDown"}))
+    assert len(found) == 1 and found[0].startswith(complaint), found
+
+
+def test_alerts_as_they_come_and_changed_severities_are_well():
+    assert not list(observability(OBSERVED, {"LndDown"}))
+    assert not list(observability({**OBSERVED, "observability_severities": {"LndDown": "none"}}, {"LndDown"}))
+
+
+def test_every_threshold_has_its_limits():
+    thresholds = {name for name, value in OBSERVED.items() if isinstance(value, int)} - {"observability_start_timeout"}
+    assert thresholds == set(THRESHOLDS)
+
+
+def test_the_exporter_is_a_consumer_whose_name_nobody_else_may_have():
+    chosen = {"lnd_consumers": [{"name": "exporter", "preset": "rtl"}], "openlsp_monitoring": True}
+    assert blamed(complaints(**chosen)) == ["lnd_consumers"]
+    assert not complaints(**{**chosen, "openlsp_monitoring": False})

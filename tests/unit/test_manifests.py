@@ -188,10 +188,9 @@ def test_every_claim_on_a_pod_finds_one(objects):
             assert any(wanted.items() <= labels.items() for labels in pods), name
 
 
-def test_the_exporter_reaches_what_is_not_ready(role, objects):
+@pytest.mark.parametrize("role", [path for path in ROLES if path.name == "observability"], indirect=True)
+def test_the_exporter_reaches_what_is_not_ready(objects):
     """Otherwise a locked wallet would look like an LND that is gone, and a bitcoind that loads like one that is."""
-    if role.name != "observability":
-        return
     services = {thing["metadata"]["name"] for thing in objects.values() if thing["kind"] == "Service" and thing["spec"].get("publishNotReadyAddresses")}
     command, = (thing["spec"]["template"]["spec"]["containers"][0]["command"] for thing in objects.values() if thing["kind"] == "StatefulSet")
     asked = {each.partition("=")[2].partition(".")[0] for each in command if each.startswith(("--bitcoind=", "--lnd="))}

@@ -47,6 +47,9 @@ GET_PIP = "get_pip_24_2.py"
 PIP = "pip==24.2"
 
 
+# The test that restarts the machine among others, in molecule/default/tests/test_tor.py.
+RESTARTS = "test_what_is_restarted_is_reached_again_by_itself"
+
 # The test node, the virtual machine, and what needs neither.
 Lane = Literal["node", "vm", "host"]
 
@@ -221,22 +224,27 @@ def all_steps(space: Workspace) -> list[Step]:
         Step("make clean", ["sh", "-ec", "mkdir $TMPDIR; make clean; podman container exists openlsp-molecule-default"], cwd=space.tree,
              env={"XDG_STATE_HOME": str(space.path / "state"), "OPENLSP_CACHE": str(space.path / "cache"), "TMPDIR": str(space.path / "tmp")},
              lane="node", needs=("export", "default")),
-        Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "molecule/default/tests"],
-             env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=60),
+        Step("long rounds", [sys.executable, "-m", "pytest", "-q", "-m", "long", "-k", f"not {RESTARTS}", "molecule/default/tests"],
+             env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=90),
         Step("benchmark", [sys.executable, "tests/benchmarks/macaroon_secrets.py"], env={"TESTBED": "molecule-default"}, lane="node",
              needs=("default", "long rounds"), long=True, minutes=30),
-        # A cluster without IPv4; the default one has both.
-        Step("IPv6 alone", ["sh", "-ec", "trap 'ansible-playbook testbed/destroy.yml' EXIT; ansible-playbook testbed/create.yml; "
-                            "for each in site.yml testbed/payment.yml; do ansible-playbook $each -i inventories/demo; done; "
-                            "python -m pytest -q molecule/default/tests/test_exposure.py molecule/default/tests/test_node.py"],
-             env={"TESTBED": "ipv6-alone", "TESTBED_IP_FAMILIES": "IPv6"}, lane="node", needs=("parts of the node", "clean host"), tests=True,
-             long=True, minutes=30),
+        # A cluster without IPv4, where the default one has both. The nodes of the default one move to it.
+        Step("moved to IPv6 alone", ["sh", "-ec", "trap 'ansible-playbook testbed/destroy.yml' EXIT; ansible-playbook testbed/create.yml; "
+                                     "ansible-playbook site.yml -i inventories/demo --limit pi; "
+                                     "python tests/move.py carry molecule-default ipv6-alone; "
+                                     "for each in site.yml testbed/payment.yml; do ansible-playbook $each -i inventories/demo; done; "
+                                     "python tests/move.py compare molecule-default ipv6-alone; "
+                                     "python -m pytest -q molecule/default/tests/test_exposure.py molecule/default/tests/test_node.py"],
+             env={"TESTBED": "ipv6-alone", "TESTBED_IP_FAMILIES": "IPv6"}, lane="node", needs=("default",), tests=True, long=True, minutes=30),
+        Step("ten rounds of restarts", [sys.executable, "-m", "pytest", "-q", "-m", "long", "-k", RESTARTS, "molecule/default/tests/test_tor.py"],
+             env={"TESTBED": "molecule-default"}, lane="node", needs=("default",), tests=True, long=True, minutes=90),
         # As after a power cut: the user does nothing but call it again.
         Step("make demo on a dead node", ["sh", "-ec", "podman kill openlsp-molecule-default; make demo"], lane="node",
              env={"TESTBED": "molecule-default"}, needs=("default", "site, installed"), long=True),
         # All of them: a scenario that was interrupted leaves its machine.
         Step("destroy", ["true"] if os.environ.get("KEEP") else ["molecule", "destroy", "--all"], lane="node",
-             needs=("microk8s", "bootstrap", "observability", "default", "pi_boot", "disk_layout", "long rounds of the disk"), always=True),
+             needs=("microk8s", "bootstrap", "observability", "default", "ten rounds of restarts", "pi_boot", "disk_layout",
+                    "long rounds of the disk"), always=True),
         Step("long rounds of the disk", ["molecule", "test", "--scenario-name", "disk_layout"], lane="vm", env={"PYTEST_ADDOPTS": "-m long"},
              needs=("disk_layout",), tests=True, long=True, minutes=120),
         # What does not fit.

@@ -93,6 +93,7 @@ def assert_new_and_published(served, published) -> None:
     assert published().expires - datetime.now(timezone.utc) > 300 * DAY
 
 
+@pytest.mark.long
 def test_certificate_near_its_end_is_renewed_and_the_secret_follows(carol, served, published, serving):
     serving(*near_its_end(served().names))
     foretold = carol.settle("--check")
@@ -128,6 +129,7 @@ def test_lnd_whose_certificate_has_expired_is_still_known_and_renews_it(carol, s
     assert_new_and_published(served, published)
 
 
+@pytest.mark.long
 def test_changed_name_reaches_the_certificate_and_the_secret(carol, served, published):
     run = carol.settle("-e", json.dumps({"lnd_tls_names": [*TLS_NAMES, "new.example"]}))
     assert run.changed_tasks == [APPLY, PUBLISH]

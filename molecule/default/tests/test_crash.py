@@ -159,6 +159,7 @@ class Killer(threading.Thread):
             raise self._error
 
 
+@pytest.mark.long
 def test_lnd_killed_before_its_wallet_is_whole_makes_it_from_the_same_seed(new_carol, other_lnd):
     """wallet.db is there for about a second without a wallet in it, while LND stretches the password."""
     killer = Killer(new_carol.kill_lnd, WALLET_DB)
@@ -210,6 +211,7 @@ def test_corrected_mistake_reaches_an_lnd_that_does_not_start(running_carol):
     running_carol.settle()
 
 
+@pytest.mark.long
 def test_wallet_file_brings_back_the_node_that_was_lost_with_its_cluster(running_carol):
     before = running_carol.identity()
     running_carol.lose_lightning()
@@ -227,6 +229,7 @@ def inventory_with(tmp_path):
     return write
 
 
+@pytest.mark.long
 def test_given_seed_that_is_wrong_is_refused_and_the_right_one_brings_back_its_node(new_carol, other_lnd, inventory_with):
     seed, identity = other_lnd.new_seed("with a passphrase")
     refused = new_carol.run(*inventory_with([*seed[1:], seed[0]], "with a passphrase"))

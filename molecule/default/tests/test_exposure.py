@@ -108,6 +108,7 @@ def test_inside_of_the_cluster_every_family_leads_to_every_port(core, ports):
             assert done.returncode == 0, (name, port, address, done.stderr)
 
 
+@pytest.mark.long
 def test_a_way_that_is_taken_off_is_no_longer_announced(announced, tmp_path):
     """LND itself would go on: it keeps what it announced."""
     playbook = tmp_path / "lnd.yml"

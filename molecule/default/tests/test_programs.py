@@ -54,6 +54,7 @@ def programs(carol, core, consumers) -> Iterator[dict[str, Program]]:
         core.delete_namespace(ELSEWHERE)
 
 
+@pytest.mark.long
 def test_no_program_misses_an_answer_while_all_are_rotated(carol, site, publisher, programs, consumers):
     before = {name: publisher.secrets(program.namespace)[f"lnd-consumer-{name}"].data["macaroon"] for name, program in programs.items()}
     old_pods = {pod.metadata.name for program in programs.values() for pod in program.pods()}

@@ -215,7 +215,7 @@ def test_with_tor_only_nothing_but_tor_leaves(hidden):
     assert hidden.settled() == []
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name not in {"default", "lnd-clients"})) for name in POLICIES])
 def test_without_one_policy_it_is_not_so(api, hidden, name):
     kubernetes.client.NetworkingV1Api(api).delete_namespaced_network_policy(name, HIDDEN)
     try:

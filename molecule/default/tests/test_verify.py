@@ -397,6 +397,7 @@ def test_an_announced_address_that_answers_is_reached(patient):
 
 # --- broken, and started so ------------------------------------------------------------------------------------------
 
+@pytest.mark.long
 def test_an_lnd_that_listens_to_the_wrong_topic_does_not_get_the_block(patient):
     """The one that nobody sees for hours: LND runs, answers, and its height in getinfo grows."""
     with patient.text(*LND, (":28332", ":1"), (":28333", ":28332"), (":1\n", ":28333\n")):

@@ -48,9 +48,13 @@ MACHINES = {
         "refused": "/srv/blockchain, /srv/lightning would be on its SD card; set disk_layout_disk to an SSD, or pi_boot_allow_sd_card"}),
     "a-disk-is-named": ({"on_sd_card": ["/srv/blockchain"], "disk_layout_disk": "/dev/disk/by-id/nvme-x"}, {}),
     "an-sd-card-accepted": ({"on_sd_card": ["/srv/blockchain"], "pi_boot_allow_sd_card": True}, {}),
+    "an-sd-card-not-accepted-in-text": ({"on_sd_card": ["/srv/blockchain"], "pi_boot_allow_sd_card": "false"}, {
+        "refused": "/srv/blockchain would be on its SD card"}),
     "undervoltage": ({"throttling": ["undervoltage now", "throttled since the start"]}, {
         "refused": "its firmware reports undervoltage now, throttled since the start;"}),
     "undervoltage-accepted": ({"throttling": ["undervoltage now"], "pi_boot_allow_throttling": True}, {}),
+    "undervoltage-not-accepted-in-text": ({"throttling": ["undervoltage now"], "pi_boot_allow_throttling": "no"}, {
+        "refused": "its firmware reports undervoltage now;"}),
     "no-memory-controller": (NO_MEMORY, {"restarts_for": ["cgroup controller memory"]}),
     "no-memory-controller-and-no-file": ({**NO_MEMORY, "command_line_files": []}, {
         "refused": f"lacks cgroup controller memory, and there is no cmdline.txt to change that in; start it with {CGROUPS}",
@@ -58,6 +62,7 @@ MACHINES = {
     "the-first-hierarchy": ({"cgroup_version": 1}, {"restarts_for": ["cgroup version 2"]}),
     "the-first-hierarchy-and-no-file": ({"cgroup_version": 1, "command_line_files": []}, {
         "refused": "(or set pi_boot_allow_cgroup_v1)", "restarts_for": ["cgroup version 2"]}),
+    "the-first-hierarchy-not-accepted-in-text": ({"cgroup_version": 1, "pi_boot_allow_cgroup_v1": "false"}, {"restarts_for": ["cgroup version 2"]}),
     "the-first-hierarchy-accepted": ({"cgroup_version": 1, "pi_boot_allow_cgroup_v1": True, "command_line_files": []}, {}),
     "restarted-in-vain": ({**NO_MEMORY, **restarted(["cgroup controller memory"])}, {
         "refused": 'lacks cgroup controller memory although it was restarted for that; it was started with "cgroup_disable=memory root=LABEL=writable"',

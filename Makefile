@@ -52,6 +52,7 @@ demo: venv ## build the test node, start it, make it a Lightning node on regtest
 	@printf '%s\n' '' \
 	  'The node "$(TESTBED)" runs. To work with it:' \
 	  '  . .venv/bin/activate' \
+	  '  export PATH=$(or $(OPENLSP_CACHE),$(HOME)/.cache/openlsp.node)/bin:$$PATH     # kubectl, lncli' \
 	  '  export TESTBED=$(TESTBED) KUBECONFIG=$(STATE)/$(TESTBED)/kubeconfig' \
 	  '  ansible-playbook site.yml -i inventories/demo     # changes nothing: it is as wanted' \
 	  'To stop it: ansible-playbook testbed/destroy.yml. To remove everything that was made: make clean.'

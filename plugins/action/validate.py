@@ -134,7 +134,7 @@ def _cluster_mistakes(values: dict) -> Iterator[str]:
         cluster = _cluster.connect(values.get("openlsp_kubeconfig"), values.get("openlsp_context"))
         rights = NEEDED_RIGHTS + (TOR_RIGHTS if values.get("openlsp_tor") else ())
         yield from _missing_rights(cluster, namespace, values["namespace_create"], rights)
-        yield from _other_networks(cluster, namespace, values["lnd_network"])
+        yield from _other_data(cluster, namespace, values)
         yield from _missing_families(cluster, namespace, values.get("openlsp_ip_families"))
     except _cluster.ClusterError as error:
         yield f"openlsp_kubeconfig: {error}"
@@ -156,15 +156,20 @@ def _missing_rights(cluster: _cluster.Cluster, namespace: str, create: bool, nee
         yield f"openlsp_namespace: in {namespace} you have no right to {', '.join(missing)}; ask for a role with these rights, or name another namespace"
 
 
-def _other_networks(cluster: _cluster.Cluster, namespace: str, network: str) -> Iterator[str]:
+def _other_data(cluster: _cluster.Cluster, namespace: str, values: dict) -> Iterator[str]:
+    """What is there already is of this network, and where the inventory says."""
+    network = values["lnd_network"]
     with _cluster.explained(f"cannot look at what namespace {namespace} holds"):
-        found = [item for path in (f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
-                 for item in cluster.request("GET", path, {"labelSelector": NETWORK_LABEL})["items"]]
-    for each in found:
+        claims, statefulsets = (
+            cluster.request("GET", path, {"labelSelector": NETWORK_LABEL})["items"]
+            for path in (f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", f"/apis/apps/v1/namespaces/{namespace}/statefulsets"))
+    for each in claims + statefulsets:
         there, name = each["metadata"]["labels"][NETWORK_LABEL], each["metadata"]["name"]
         if there != network:
             yield (f"openlsp_network: {network}, but {name} in namespace {namespace} holds data of {there}; "
                    f"set it to {there}, or set openlsp_namespace to another namespace")
+        elif each in statefulsets:
+            yield from _checks.other_volume(values, each, namespace)
 
 
 def _missing_families(cluster: _cluster.Cluster, namespace: str, wanted: list[str] | None) -> Iterator[str]:

@@ -99,7 +99,7 @@ KINDS = {
     "zmq-loopback": Kind("error", "bitcoind publishes where only its own pod hears it", "Take zmqpub* out of bitcoind_options and run the site."),
     "zmq-addresses": Kind("warning", "The ConfigMap bitcoind-zmq tells other programs wrong addresses", _SITE),
     "no-wallet": Kind("error", "LND has no wallet", "Run the site, which creates or restores it."),
-    "locked": Kind("error", "LND's wallet is locked", "Compare the Secret lnd-wallet-password with the wallet file, and run the site."),
+    "locked": Kind("error", "LND's wallet is locked", "Run the site, after deleting the Secret lnd-wallet-password where it has another password than the wallet file: the run makes it from that."),
     "lnd-silent": Kind("error", "LND runs and does not answer", _LOG),
     "lnd-starting": Kind("wait", "LND is starting", "Wait a minute and verify again."),
     "lnd-syncing": Kind("wait", "LND's wallet follows the chain", "Wait; it needs bitcoind at the end of the chain first."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Iterable, Iterator, Mapping
 
@@ -111,7 +112,12 @@ THRESHOLDS = {
     "observability_prometheus_memory_limit_mib": (400, 65536, "Prometheus with its own series alone takes 200"),
 }
 
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+# What Kubernetes takes for a size, less its exotic forms. Its client has a parser, whose import takes a second of every run.
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
+_UNITS = {"": 1, **{unit: 1000 ** power for power, unit in enumerate("kMGTP", 1)}, **{f"{unit}i": 1024 ** power for power, unit in enumerate("KMGTP", 1)}}
+
+# Bytes of mainnet's whole chain with its chainstate, in the middle of 2026; below that a download cannot end.
+MAINNET_BYTES = 800 * 10**9
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 # A host name, or one with an asterisk for its first label. The underscore is in no standard, and in many networks.
@@ -271,16 +277,52 @@ def _is_address(name: str) -> bool:
     return "%" not in name
 
 
+def size_in_bytes(size: Any) -> int | None:
+    """The bytes of a size as Kubernetes writes it (apimachinery's resource.Quantity); None where it is none."""
+    found = _QUANTITY.fullmatch(str(size))
+    return int(Decimal(found[1]) * _UNITS[found[2] or ""]) if found else None
+
+
+def other_volume(values: Mapping[str, Any], statefulset: Mapping[str, Any], namespace: str) -> Iterator[str]:
+    """Where the inventory wants another volume than the one that is in use. The API refuses that too, half-way and in its own words: of a StatefulSet's
+    claims nothing may change (kubernetes, pkg/apis/apps/validation, ValidateStatefulSetUpdate)."""
+    role = statefulset["metadata"]["name"]
+    if role not in ("bitcoind", "lnd"):
+        return
+    claim, path, wanted_class, size = (values[f"{role}_storage_{what}"] for what in ("claim", "local_path", "class", "size"))
+    templates = [each["spec"] for each in statefulset["spec"].get("volumeClaimTemplates") or ()]
+    if bool(claim) == bool(templates):
+        yield (f"{role}_storage_claim: {claim or 'empty'}, but {role} in namespace {namespace} has {'a volume of its own' if claim else 'a claim of yours'}; "
+               "nothing brings its data along: set it back")
+    if claim or not templates:
+        return
+    there = templates[0].get("storageClassName")
+    if ("" if path else wanted_class or None) != there:
+        made = "from a directory of a machine" if there == "" else f"by the StorageClass {there}" if there else "by the cluster's default StorageClass"
+        which = f"local_path: {path}" if path else f"class: {wanted_class or 'empty'}"
+        yield f"{role}_storage_{which}, but the volume of {role} in namespace {namespace} was made {made}; nothing brings its data along: set it back"
+    before = templates[0]["resources"]["requests"]["storage"]
+    if size_in_bytes(before) != size_in_bytes(size) is not None:
+        grow = ("nothing enforces it for a directory" if there == "" else
+                f"""or, where its StorageClass can enlarge volumes: kubectl -n {namespace} patch pvc data-{role}-0 -p """
+                f"""'{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}', then """
+                f"kubectl -n {namespace} delete statefulset {role} --cascade=orphan, which leaves the pod running, and the site again")
+        yield f"{role}_storage_size: {size}, but the volume of {role} in namespace {namespace} was asked for with {before}; set it back: {grow}"
+
+
 def _storage(values: Mapping[str, Any]) -> Iterator[str]:
     for role in ("bitcoind", "lnd"):
         size, claim, path, node = (values[f"{role}_storage_{what}"] for what in ("size", "claim", "local_path", "local_node"))
-        if not _QUANTITY.fullmatch(str(size)):
+        if size_in_bytes(size) is None:
             yield f"{role}_storage_size: {size!r} is no size such as 20Gi"
         if claim and path:
             yield f"{role}_storage_claim: {claim}, but {role}_storage_local_path is {path}; a volume has one origin, empty one of them"
         if bool(path) != bool(node):
             yield f"{role}_storage_local_node: a local path needs the name of its node; set both or none"
-    prune = values["bitcoind_prune_mib"]
+    prune, size = values["bitcoind_prune_mib"], values["bitcoind_storage_size"]
+    if values["bitcoind_network"] == "mainnet" and not prune and not values["bitcoind_storage_claim"] and (size_in_bytes(size) or MAINNET_BYTES) < MAINNET_BYTES:
+        yield (f"bitcoind_storage_size: {size}, but the whole chain takes {MAINNET_BYTES // 10**9} GB on mainnet and grows; set 1500Gi, "
+               "or bitcoind_prune_mib to what it may keep")
     if prune and prune < 550:
         yield f"bitcoind_prune_mib: {prune}; bitcoind keeps at least 550, or everything with 0"
     if prune and values["bitcoind_options"].get("txindex"):
@@ -334,7 +376,7 @@ def _tor(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _tor_options(values["tor_options"])
     yield from _bridges(values)
     yield from _onion_keys(values["tor_onion_keys"])
-    if not _QUANTITY.fullmatch(str(values["tor_storage_size"])):
+    if size_in_bytes(values["tor_storage_size"]) is None:
         yield f"tor_storage_size: {values['tor_storage_size']!r} is no size such as 200Mi"
     # Tor takes no less than 64 MB for its queues, which get half.
     if values["tor_memory_limit_mib"] < 128:

@@ -12,7 +12,7 @@ import yaml
 from conftest import KUBECONFIG
 
 MAINNET = {"openlsp_network": "mainnet", "openlsp_allow_mainnet": True, "bitcoind_implementation": "core",
-           "bitcoind_version": "31.1", "lnd_version": "0.21.8-beta", "openlsp_namespace": "elsewhere"}
+           "bitcoind_version": "31.1", "lnd_version": "0.21.8-beta", "openlsp_namespace": "elsewhere", "bitcoind_storage_size": "1500Gi"}
 
 
 def refusal(site, variables: dict, **environment: str) -> list[str]:
@@ -40,6 +40,7 @@ def refusal(site, variables: dict, **environment: str) -> list[str]:
     ({"openlsp_kubeconfig": "/nowhere/kubeconfig"}, "openlsp_kubeconfig: the kubeconfig /nowhere/kubeconfig does not exist"),
     ({"openlsp_network": "signet", "lnd_wallet_file": "/tmp/unused.yml"},
      "openlsp_network: signet, but data-bitcoind-0 in namespace alice holds data of regtest"),
+    ({"lnd_storage_size": "2Gi"}, "lnd_storage_size: 2Gi, but the volume of lnd in namespace alice was asked for with 1Gi"),
     ({"openlsp_network": "signet", "openlsp_namespace": "elsewhere"}, "holds the wallet of alice on regtest, not of alice on signet"),
 ], ids=lambda value: value.split(":")[0] if isinstance(value, str) else "")
 def test_is_refused_before_anything_is_touched(site, variables, complaint):

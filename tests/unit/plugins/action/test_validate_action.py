@@ -211,9 +211,19 @@ def test_a_namespace_that_is_there_needs_no_right_to_make_it(of_cluster):
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_data_of_another_network_is_named(api, of_cluster, holder):
     api.lay("GET", HOLDERS[holder], {"items": [
-        {"metadata": {"name": name, "labels": {"openlsp.org/network": network}}} for name, network in (("mine", "signet"), ("old", "mainnet"))]})
+        {"metadata": {"name": name, "labels": {"openlsp.org/network": network}}, "spec": {}} for name, network in (("mine", "signet"), ("old", "mainnet"))]})
     assert of_cluster() == ["openlsp_network: signet, but old in namespace alice holds data of mainnet; "
                             "set it to mainnet, or set openlsp_namespace to another namespace"]
+
+
+def test_a_volume_that_is_to_be_another_is_named(api, of_cluster):
+    """What makes one another is test_checks.py's."""
+    wanted = {f"lnd_storage_{what}": value for what, value in (("claim", ""), ("local_path", ""), ("class", ""), ("size", "40Gi"))}
+    api.lay("GET", HOLDERS["statefulset"], {"items": [{
+        "metadata": {"name": "lnd", "labels": {"openlsp.org/network": "signet"}},
+        "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": "20Gi"}}}}]}}]})
+    found, = of_cluster(**wanted)
+    assert found.startswith("lnd_storage_size: 40Gi, but the volume of lnd in namespace alice was asked for with 20Gi")
 
 
 def test_only_what_holds_data_of_a_network_is_looked_at(api, of_cluster):

@@ -13,6 +13,8 @@ from ansible_collections.openlsp.node.plugins.plugin_utils._checks import (
     contradictions,
     machines,
     observability,
+    other_volume,
+    size_in_bytes,
     unknown_variables,
     version,
 )
@@ -85,6 +87,8 @@ GOOD = {
     "namespace-of-63": {name: "n" * 63 for name in ("namespace_name", "bitcoind_namespace", "lnd_namespace")},
     "a-claim": {"bitcoind_storage_claim": "chain", "lnd_storage_claim": "channels"},
     "a-disk": {f"{role}_storage_local_{what}": value for role in ("bitcoind", "lnd") for what, value in (("path", "/srv"), ("node", "pi"))},
+    "mainnet-pruned-in-a-small-volume": {**MAINNET, "bitcoind_storage_size": "50Gi", "bitcoind_prune_mib": 20000},
+    "mainnet-in-a-claim-of-any-size": {**MAINNET, "bitcoind_storage_size": "50Gi", "bitcoind_storage_claim": "chain"},
     "half-a-tebibyte": {"bitcoind_storage_size": "0.5Ti"},
     "size-in-bytes": {"lnd_storage_size": "20000000000"},
     "pruned-as-far-as-possible": {"bitcoind_prune_mib": 550},
@@ -163,6 +167,7 @@ WRONG = {
     "another-network-for-tor": ({"tor_network": "regtest"}, "tor_network", "regtest, but bitcoind_network is signet; set openlsp_network"),
     "another-network-for-the-exporter": ({"observability_network": "regtest"}, "observability_network", "regtest, but bitcoind_network is signet"),
     "another-namespace-for-bitcoind": ({"bitcoind_namespace": "bob"}, "lnd_namespace", "lives in one namespace"),
+    "the-whole-chain-in-a-small-volume": ({**MAINNET, "bitcoind_storage_size": "50Gi"}, "bitcoind_storage_size", "the whole chain takes 800 GB on mainnet"),
     "size-in-words": ({"lnd_storage_size": "20 GB"}, "lnd_storage_size", "'20 GB' is no size such as 20Gi"),
     "size-with-a-unit-of-disks": ({"bitcoind_storage_size": "1TB"}, "bitcoind_storage_size", "'1TB' is no size"),
     "no-size": ({"bitcoind_storage_size": ""}, "bitcoind_storage_size", "'' is no size"),
@@ -384,3 +389,48 @@ def test_the_exporter_is_a_consumer_whose_name_nobody_else_may_have():
     chosen = {"lnd_consumers": [{"name": "exporter", "preset": "rtl"}], "openlsp_monitoring": True}
     assert blamed(complaints(**chosen)) == ["lnd_consumers"]
     assert not complaints(**{**chosen, "openlsp_monitoring": False})
+
+
+# --- volumes that are in use ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("size", "count"), [
+    ("20Gi", 20 * 2**30), ("20480Mi", 20 * 2**30), ("0.5Ti", 2**39), ("1k", 1000), ("2G", 2 * 10**9), (7, 7), ("1TB", None), ("", None), ("-1Gi", None)])
+def test_a_size_is_a_number_of_bytes(size, count):
+    assert size_in_bytes(size) == count
+
+
+def in_use(storage="20Gi", name="lnd", **more):
+    return {"metadata": {"name": name}, "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": storage}}, **more}}]}}
+
+
+FROM_A_DIRECTORY = {"storageClassName": ""}
+MY_DIRECTORY = {"lnd_storage_local_path": "/srv/lightning/lnd", "lnd_storage_local_node": "pi"}
+
+
+@pytest.mark.parametrize(("chosen", "there"), [
+    ({}, in_use()), ({"lnd_storage_size": "20480Mi"}, in_use()), ({"lnd_storage_class": "fast"}, in_use(storageClassName="fast")),
+    (MY_DIRECTORY, in_use(**FROM_A_DIRECTORY)), ({"lnd_storage_claim": "mine"}, {"metadata": {"name": "lnd"}, "spec": {}}), ({}, in_use("1Gi", "tor"))],
+    ids=["as-it-was", "in-other-words", "of-that-class", "that-directory", "that-claim", "of-another-role"])
+def test_a_volume_as_the_inventory_has_it_is_no_mistake(chosen, there):
+    assert list(other_volume({**AS_IT_COMES, "lnd_storage_size": "20Gi", **chosen}, there, "alice")) == []
+
+
+@pytest.mark.parametrize(("chosen", "there", "complaint"), [
+    ({"lnd_storage_size": "40Gi"}, in_use(), "lnd_storage_size: 40Gi, but the volume of lnd in namespace alice was asked for with 20Gi"),
+    ({"lnd_storage_size": "40Gi", **MY_DIRECTORY}, in_use(**FROM_A_DIRECTORY), "nothing enforces it for a directory"),
+    ({"lnd_storage_class": "fast"}, in_use(), "lnd_storage_class: fast, but the volume of lnd in namespace alice was made by the cluster's default StorageClass"),
+    ({}, in_use(storageClassName="fast"), "lnd_storage_class: empty, but the volume of lnd in namespace alice was made by the StorageClass fast"),
+    (MY_DIRECTORY, in_use(), "lnd_storage_local_path: /srv/lightning/lnd, but the volume of lnd in namespace alice was made by the cluster's default"),
+    ({}, in_use(**FROM_A_DIRECTORY), "made from a directory of a machine"),
+    ({"lnd_storage_claim": "mine"}, in_use(), "lnd_storage_claim: mine, but lnd in namespace alice has a volume of its own"),
+    ({}, {"metadata": {"name": "lnd"}, "spec": {}}, "lnd_storage_claim: empty, but lnd in namespace alice has a claim of yours")],
+    ids=["size", "size-of-a-directory", "class", "no-class", "directory", "no-directory", "claim", "no-claim"])
+def test_another_volume_than_the_one_in_use_is_named_before_the_api_refuses_it(chosen, there, complaint):
+    found, = other_volume({**AS_IT_COMES, "lnd_storage_size": "20Gi", **chosen}, there, "alice")
+    assert complaint in found
+
+
+def test_who_wants_a_larger_volume_is_told_how():
+    found, = other_volume({**AS_IT_COMES, "lnd_storage_size": "40Gi"}, in_use("20Gi"), "alice")
+    assert """patch pvc data-lnd-0 -p '{"spec":{"resources":{"requests":{"storage":"40Gi"}}}}'""" in found
+    assert "kubectl -n alice delete statefulset lnd --cascade=orphan" in found

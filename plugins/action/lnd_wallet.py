@@ -207,7 +207,8 @@ class _Step:
             raise Refused(f"LND does not open its wallet: {error}") from None
 
     def _restart_locked(self) -> None:
-        """A new pod whose LND waits for its password; returns when the old one is gone."""
+        """A new pod whose LND waits for its password; returns when the old one is gone. What opens it is known to be there first."""
+        self._needed_password()
         where = f"{self.node.namespace}/{self.node.pod}"
         if self.restarted:
             raise Refused(f"{where} was restarted and should have waited for its password, but LND takes calls: it started once more on the way "
@@ -329,6 +330,8 @@ class _Step:
             with self.node.client(self.node.certificate()) as lnd:
                 state = lnd.state()
                 if state in _lnd.ACTIVE_STATES:
+                    if self.rekey:
+                        self._needed_password()
                     return self._result(self.rekey or (self.stateless and not self._has_admin(lnd)), state)
                 return self._result(state == "NON_EXISTING" or (state == "LOCKED" and not self._unlocks_itself()), state)
         except (_cluster.ClusterError, _lnd.LndError):

@@ -183,11 +183,21 @@ def _checked(name: str, value: Any, option: dict) -> Any:
     """The value as the type that its argument spec names. Raises ValueError."""
     if name == "openlsp_network" and value is None:
         raise ValueError(f"it is not set; choose one of {', '.join(option['choices'])}")
-    spec = {key: option[key] for key in ("type", "elements", "choices", "no_log") if key in option}
+    if option["type"] in ("list", "dict") and isinstance(value, str):
+        # An argument spec would split it at its commas; the roles take it as it is, character by character.
+        raise ValueError(f"{value!r} is text, not a {option['type']}; on the command line write -e '{{\"{name}\": ...}}' in JSON")
+    spec = {key: option[key] for key in ("type", "elements", "choices", "no_log", "options") if key in option}
     result = ArgumentSpecValidator({name: spec}).validate({name: value})
     if result.error_messages:
         raise ValueError("; ".join(result.error_messages))
-    return result.validated_parameters[name]
+    return _without_none(result.validated_parameters[name])
+
+
+def _without_none(value: Any) -> Any:
+    """Of a list of dicts, those keys that are set: the validator adds the others."""
+    if isinstance(value, list):
+        return [{key: each for key, each in entry.items() if each is not None} if isinstance(entry, dict) else entry for entry in value]
+    return value
 
 
 def _message(host: str, mistakes: list[str]) -> str:

@@ -40,6 +40,9 @@ GRPC_PORT, REST_PORT = 10009, 8080
 # A macaroon that ends is replaced when a third of its life is left. The clocks of LND and of this computer may differ.
 _LEFT = 1 / 3
 
+# A hundred years; dates end in 9999.
+MAX_DAYS = 36500
+
 # With "lnd-consumer-" in front of it, a name in Kubernetes, and the value of a label.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?")
 
@@ -93,8 +96,8 @@ def _consumer(given: Mapping[str, Any], namespace: str) -> Consumer:
     if len(sources) != 1:
         raise ConsumerError(f"consumer {name}: it needs exactly one of preset, permissions and uris, and has {' and '.join(sources) or 'none'}")
     days, ip_range = given.get("expires"), given.get("ip_range") or ""
-    if days is not None and days < 1:
-        raise ConsumerError(f"consumer {name}: expires is {days}; a macaroon lives at least 1 day, or for ever without it")
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        raise ConsumerError(f"consumer {name}: expires is {days}; a macaroon lives for 1 to {MAX_DAYS} days, or for ever without it")
     try:
         ip_range = _macaroon.ip_range(ip_range) if ip_range else ""
     except _macaroon.MacaroonError as error:

@@ -108,7 +108,8 @@ def macaroon_of(name: str, kind: str, files: Mapping[str, bytes]) -> _macaroon.M
     """What one of the files holds. name: of its Secret. Raises NotYet where LND has not written all of it, CredentialError for another macaroon."""
     file = f"{kind}.macaroon"
     if file not in files:
-        raise NotYet(f"{name}: LND has not written {file} yet")
+        never = "; a stateless one never does, and hands over another to the next run of the site" if kind == "admin" else ""
+        raise NotYet(f"{name}: LND has not written {file} yet{never}")
     try:
         macaroon = _macaroon.parse(files[file])
     except _macaroon.MacaroonError as error:

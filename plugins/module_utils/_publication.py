@@ -136,6 +136,7 @@ class _Attempt:
         self._files: dict[str, bytes] | None = None
         # Root keys that this try made and that no Secret names so far.
         self.unwritten: set[int] = set()
+        self.orphans_in_use = False
         self.last_id = 0
 
     # -- what is there -------------------------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ class _Attempt:
         self.unwanted = [secret for place, secret in sorted(self.found.items())
                          if _consumers.of_node(secret, self.node.namespace) and place not in places]
         # Also before anything is made: this refuses a Secret that is somebody else's.
+        self.orphaned = bool(self._orphans(needs))
         changes = [self._change(need) for need in needs]
         try:
             if not self.check_mode:
@@ -215,11 +217,14 @@ class _Attempt:
             self.outcome.deleted_root_keys |= self._orphans(needs)
             return
         for secret in self.unwanted:
-            self._revoke(secret)
+            self._revoke(secret, needs)
         there = {change.place: self._write(change, need) for change, need in zip(changes, needs)}
-        self._restart_programs(there, self._lost(needs, changes))
+        late = self._restart_programs(there.values())
         for change, need in zip(changes, needs):
-            self._finish(change.wanted, need, there[need.place])
+            if need.place[0] not in late:
+                self._finish(change.wanted, need, there[need.place])
+        if late:
+            raise ClusterError("; ".join(str(each) for each in late.values()), next(iter(late.values())).status)
         self._delete_orphans(needs)
 
     def _renew_certificate(self) -> None:
@@ -375,6 +380,9 @@ class _Attempt:
             annotations |= {CERTIFICATE_EXPIRES: f"{self.certificate.expires:%Y-%m-%dT%H:%M:%SZ}", CERTIFICATE_SHA256: self.certificate.sha256}
         if found and not data.items() <= found.data.items():
             annotations[CHANGED] = stamp()
+        elif not found and need.consumer and self.orphaned:
+            # Somebody may have deleted it while programs used it: it had one of the root keys that are orphans now.
+            annotations[CHANGED] = stamp()
         elif found and (CHANGED in found.annotations or need.retiring):
             annotations[CHANGED] = found.annotations.get(CHANGED, stamp())
         if need.retiring:
@@ -390,8 +398,9 @@ class _Attempt:
 
     # -- what has to happen, in this order -----------------------------------------------------------------------------
 
-    def _revoke(self, secret: Secret) -> None:
-        self._delete_root_keys(_consumers.root_key_ids(secret))
+    def _revoke(self, secret: Secret, needs: Iterable[Need]) -> None:
+        """But not the root key of a Secret that this one is a copy of: that ends when its owner has another."""
+        self._delete_root_keys(_consumers.root_key_ids(secret) - _named(needs))
         _secret.delete(self.cluster, secret)
         self.outcome.revoked[secret.namespace, secret.name] = secret
 
@@ -401,7 +410,7 @@ class _Attempt:
         if change.action == "keep":
             return change.found
         annotations = change.wanted.annotations
-        if CHANGED in annotations and annotations[CHANGED] != change.found.annotations.get(CHANGED):
+        if CHANGED in annotations and annotations[CHANGED] != (change.found.annotations.get(CHANGED) if change.found else None):
             # Since it was planned, a pod may have been made that has what was there before.
             change = replace(change, wanted=replace(change.wanted, annotations={**annotations, CHANGED: stamp()}))
         try:
@@ -418,16 +427,14 @@ class _Attempt:
             self.outcome.rotated.add(need.place)
         return written
 
-    def _lost(self, needs: Iterable[Need], changes: Iterable[Change]) -> set[Place]:
-        """Consumers whose Secret somebody may have deleted while programs used it: it had one of the root keys that are orphans now."""
-        if not self._orphans(needs):
-            return set()
-        return {change.place for change in changes if change.action == "create" and _consumers.CONSUMER in change.wanted.labels}
+    def _restart_programs(self, there: Iterable[Secret]) -> dict[str, ClusterError]:
+        """Let all that use what changed start again with it, and wait until they have; what is not ready in time, by namespace.
 
-    def _restart_programs(self, there: dict[Place, Secret], lost: set[Place]) -> None:
-        """Let all that use what changed start again with it, and wait until they have."""
+        Everybody starts again before the first is waited for: with a new certificate a program is cut off until it does.
+        """
         self.left: dict[str, list[_mounts.Workload]] = {}
-        unfinished = [secret for place, secret in there.items() if CHANGED in secret.annotations or place in lost]
+        late, started = {}, {}
+        unfinished = [secret for secret in there if CHANGED in secret.annotations]
         for namespace in sorted({secret.namespace for secret in unfinished}):
             digests = {secret.name: _secret.digest(b"".join(value for _key, value in sorted(secret.data.items())))
                        for secret in unfinished if secret.namespace == namespace}
@@ -436,7 +443,13 @@ class _Attempt:
                 for name in sorted(workload.secrets & digests.keys()):
                     if _mounts.restart(self.cluster, namespace, workload, digests[name]) and str(workload) not in self.outcome.restarted:
                         self.outcome.restarted.append(str(workload))
-            self.left[namespace] = _mounts.wait_ready(self.cluster, namespace, users, self.timeout)
+            started[namespace] = users
+        for namespace, users in started.items():
+            try:
+                self.left[namespace] = _mounts.wait_ready(self.cluster, namespace, users, self.timeout)
+            except ClusterError as error:
+                late[namespace] = error
+        return late
 
     def _finish(self, wanted: Secret, need: Need, there: Secret) -> None:
         """End the root keys that were replaced, unless a program may still use them."""
@@ -445,8 +458,10 @@ class _Attempt:
             waiting = [each for each in self.left[there.namespace] if there.name in each.secrets and each.made_before(annotations[CHANGED])]
             if waiting:
                 self.outcome.warnings += [
-                    f"{each} of namespace {there.namespace} still has what the Secret {there.name} held before: {each.by_hand}, then run this again"
+                    f"{each} of namespace {there.namespace} still has what the Secret {there.name} held before: {each.by_hand}, then run the site"
                     + (" to end the old macaroon" if need.retiring else "") for each in waiting]
+                # Of a Secret that was lost, nobody knows which of the orphans they use.
+                self.orphans_in_use |= not need.retiring
                 return
             self._delete_root_keys(map(int, need.retiring))
             self._prove_refused(need)
@@ -456,8 +471,11 @@ class _Attempt:
             annotations[CONSUMER_NAMESPACES] = self._namespaces(())
         change = _secret.change(replace(wanted, annotations=annotations), there, adopt=True)
         if change.action != "keep":
-            _secret.write(self.cluster, change)
+            written = _secret.write(self.cluster, change)
             self.outcome.note(change)
+            if CHANGED in written.annotations and CHANGED not in annotations:
+                # It came with the POST, so server-side apply leaves it.
+                _secret.remove_annotation(self.cluster, written, CHANGED)
 
     def _prove_refused(self, need: Need) -> None:
         """The macaroon that was in the Secret until now, if there was one."""
@@ -481,12 +499,12 @@ class _Attempt:
 
     def _orphans(self, needs: Iterable[Need], secrets: Iterable[Secret] = ()) -> set[int]:
         """Root keys of this collection's range that nothing names."""
-        named = {int(each) for need in needs for each in (*need.retiring, *([need.macaroon.root_key_id] if need.macaroon else []))}
-        return {each for each in self.ids if each in _consumers.OUR_IDS} - named.union(*map(_consumers.root_key_ids, (*self.found.values(), *secrets)))
+        named = _named(needs).union(*map(_consumers.root_key_ids, (*self.found.values(), *secrets)))
+        return {each for each in self.ids if each in _consumers.OUR_IDS} - named
 
     def _delete_orphans(self, needs: Iterable[Need]) -> None:
         orphans = self._orphans(needs)
-        if not orphans:
+        if not orphans or self.orphans_in_use:
             return
         age = time.time() - max(orphans) / 1e6
         if age < _ORPHANED_AFTER:
@@ -502,6 +520,11 @@ class _Attempt:
             except (ClusterError, _lnd.LndError):
                 return
         self.unwritten.clear()
+
+
+def _named(needs: Iterable[Need]) -> set[int]:
+    """The root keys that these have, or have until they are finished."""
+    return {int(each) for need in needs for each in (*need.retiring, *([need.macaroon.root_key_id] if need.macaroon else []))}
 
 
 def _proper(reason: str | None) -> str:

@@ -109,6 +109,13 @@ def write(cluster: Cluster, planned: Change) -> Secret:
                                          {"fieldManager": FIELD_MANAGER, "force": "true"}, body, "application/apply-patch+yaml"))
 
 
+def remove_annotation(cluster: Cluster, secret: Secret, name: str) -> None:
+    """Take an annotation off, whoever put it there. Raises ClusterError, with status 409 where something has happened to the Secret since it was read."""
+    with explained(f"cannot write the Secret {secret.name} of namespace {secret.namespace}"):
+        cluster.request("PATCH", _path(secret.namespace, secret.name), {"fieldManager": FIELD_MANAGER},
+                        {"metadata": {"resourceVersion": secret.version, "annotations": {name: None}}}, "application/merge-patch+json")
+
+
 def create_once(cluster: Cluster, secret: Secret) -> bool:
     """Create a Secret that must never be replaced; False where one of that name came first. Raises ClusterError."""
     try:

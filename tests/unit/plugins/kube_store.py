@@ -37,6 +37,11 @@ class KubeStore:
         """A Secret, from outside. data: base64."""
         return self._keep(namespace, {"metadata": {"name": name, "labels": labels or {}, "annotations": annotations or {}}, "data": data})
 
+    def copy(self, namespace, name, new):
+        """Another Secret of the same content, labels and annotations."""
+        item = self.secrets[namespace, name]
+        self.put(namespace, new, item["data"], item["metadata"]["labels"], item["metadata"]["annotations"])
+
     def deploy(self, namespace, name, *secrets, plural="deployments", **of_spec):
         """A workload with one pod that uses these Secrets."""
         spec = {"containers": [], "volumes": [{"name": each, "secret": {"secretName": each}} for each in secrets]}
@@ -86,6 +91,8 @@ class KubeStore:
         if call.method == "DELETE":
             del self.secrets[namespace, name]
             return {}
+        if call.headers["Content-Type"] == "application/merge-patch+json":
+            return self._keep(namespace, _merged(item, call.body))
         assert call.headers["Content-Type"] == "application/apply-patch+yaml"
         return self._keep(namespace, self._applied(namespace, name, item, call.body))
 

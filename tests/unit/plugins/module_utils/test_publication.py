@@ -381,6 +381,48 @@ def test_programs_that_use_a_secret_which_somebody_deleted_start_again_with_the_
     world.assert_settled(("ln", "lnd-consumer-shop"))
 
 
+def test_so_do_they_after_a_run_that_broke_off_before_it_told_them(world):
+    world.publish(SHOP)
+    world.store.deploy("ln", "till", "lnd-consumer-shop")
+    del world.store.secrets["ln", "lnd-consumer-shop"]
+    world.clock.seconds += 3600
+    world.api.lay("GET", "/apis/apps/v1/namespaces/ln/deployments", Refusal(403, "not today"), world.store.answer)
+    with pytest.raises(ClusterError, match="not today"):
+        world.publish(SHOP)
+    assert world.publish(SHOP).restarted == ["Deployment till"]
+    world.assert_settled(("ln", "lnd-consumer-shop"))
+
+
+def test_a_pod_that_uses_a_deleted_secret_is_named_and_keeps_its_macaroon_until_it_is_made_anew(world):
+    world.publish(SHOP)
+    old = world.held("lnd-consumer-shop")
+    bare(world)
+    del world.store.secrets["ln", "lnd-consumer-shop"]
+    world.clock.seconds += 3600
+    for _run in range(2):
+        warning, = world.publish(SHOP).warnings
+        assert warning.startswith("Pod till of namespace ln still has what the Secret lnd-consumer-shop held before: ")
+        assert world.lnd.refusal(old) is None
+    bare(world, f"{world.clock.now + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}")
+    assert world.publish(SHOP).warnings == []
+    assert world.lnd.refusal(old)
+    world.assert_settled(("ln", "lnd-consumer-shop"))
+
+
+def test_revoking_a_copy_leaves_its_owner_the_root_key_until_he_has_another(world):
+    world.publish(SHOP)
+    old = world.held("lnd-consumer-shop")
+    world.store.deploy("ln", "till", "lnd-consumer-shop")
+    world.store.copy("ln", "lnd-consumer-shop", "lnd-consumer-copy")
+    order = []
+    world.lnd.before = order.append
+    world.api.lay("PATCH", "/apis/apps/v1/namespaces/ln/deployments/till", lambda call: order.append("restart") or world.store.answer(call))
+    world.publish(SHOP)
+    assert order.index("restart") < order.index("delete_root_key")
+    assert world.lnd.refusal(old) and ("ln", "lnd-consumer-copy") not in world.store.secrets
+    world.assert_settled(("ln", "lnd-consumer-shop"))
+
+
 def test_keys_that_people_made_by_hand_stay(world):
     world.lnd.minted(KINDS["admin"], 7)
     world.publish(SHOP)
@@ -416,6 +458,19 @@ def test_a_program_that_does_not_start_again_keeps_its_old_macaroon(world):
     world.assert_settled(("ln", "lnd-consumer-shop"))
 
 
+def test_one_that_does_not_start_again_keeps_nobody_waiting_elsewhere(world, renewed):
+    """Cut off, since LND shows another certificate."""
+    shop, rtl = ({**each, "namespace": namespace} for each, namespace in ((SHOP, "a"), (RTL, "b")))
+    world.publish(shop, rtl)
+    world.store.deploy("a", "shop", "lnd-consumer-shop")
+    world.store.deploy("b", "rtl", "lnd-consumer-rtl")
+    world.store.workloads["a", "deployments", "shop"]["status"]["availableReplicas"] = 0
+    old = {name: world.held(f"lnd-consumer-{name}", namespace) for name, namespace in (("shop", "a"), ("rtl", "b"))}
+    with pytest.raises(ClusterError, match="not ready again in namespace a after 5 s: Deployment shop"):
+        world.publish(shop, rtl, rotate=frozenset({"shop", "rtl"}))
+    assert world.lnd.refusal(old["shop"]) is None and world.lnd.refusal(old["rtl"])
+
+
 def bare(world, made="2026-11-28T11:00:00Z"):
     world.store.bare_pod("ln", "till", "lnd-consumer-shop", made=made)
 
@@ -436,7 +491,7 @@ def test_what_starts_no_pods_by_itself_is_named_and_keeps_its_old_macaroon_until
         outcome = world.publish(SHOP, **options)
         warning, = outcome.warnings
         assert warning.startswith(f"{named} of namespace ln still has what the Secret lnd-consumer-shop held before: ")
-        assert warning.endswith(", then run this again to end the old macaroon")
+        assert warning.endswith(", then run the site to end the old macaroon")
         assert world.lnd.refusal(old) is None
     world.clock.seconds += 60
     renew(world)

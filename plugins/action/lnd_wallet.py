@@ -92,9 +92,13 @@ class _Step:
     def prepare(self) -> dict:
         """Make sure that the wallet's password is in its Secret before LND looks for it."""
         found = self._password()
-        if found is not None:
-            return {"changed": False, "file": str(self.path)}
         wallet = self._file()
+        if found is not None:
+            differ = wallet and wallet.password != found
+            return {"changed": False, "file": str(self.path), **({"warnings": [
+                f"the wallet file {self.path} has another password than the Secret {self.given['password_secret']} of namespace {self.node.namespace}. "
+                "Where LND says invalid passphrase, delete the Secret and run this again: it is made from the file. Where LND opens, correct the file"]}
+                if differ else {})}
         if wallet is None:
             self._refuse_new_password_for_old_wallet()
         password = wallet.password if wallet else secrets.token_urlsafe(32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -62,6 +62,7 @@ class ActionModule(ActionBase):
         if lightning:
             mistakes += _checks.contradictions(values)
             mistakes += self._wallet_mistakes(values, task_vars["inventory_hostname"])
+            mistakes += _checks.neighbours(task_vars["inventory_hostname"], values, _others(task_vars))
         if "observability" in specs:
             mistakes += _checks.observability(values, ALERT.findall((ROLES / "observability/templates/alerts.yml.j2").read_text()))
         if "disk_layout" in specs:
@@ -128,6 +129,15 @@ def _unwritable(path: Path) -> Iterator[str]:
         yield f"lnd_wallet_file: {path} could not be written: {parent}: {error.strerror}; name another file"
 
 
+def _others(task_vars: dict) -> dict[str, Mapping]:
+    """The variables of the other Lightning nodes of this inventory that have the same cluster."""
+    host, hosts = task_vars["inventory_hostname"], task_vars["hostvars"]
+
+    def cluster(of: str) -> list:
+        return [hosts[of].get(name) for name in ("openlsp_kubeconfig", "openlsp_context")]
+    return {each: hosts[each] for each in task_vars["groups"].get("lightning_nodes", ()) if each != host and cluster(each) == cluster(host)}
+
+
 def _cluster_mistakes(values: dict) -> Iterator[str]:
     namespace = values["namespace_name"]
     try:
@@ -135,6 +145,10 @@ def _cluster_mistakes(values: dict) -> Iterator[str]:
         rights = NEEDED_RIGHTS + (TOR_RIGHTS if values.get("openlsp_tor") else ())
         yield from _missing_rights(cluster, namespace, values["namespace_create"], rights)
         yield from _other_data(cluster, namespace, values)
+        if values["bitcoind_storage_local_path"] or values["lnd_storage_local_path"]:
+            with _cluster.explained("cannot look for the directories that are in use"):
+                volumes = cluster.request("GET", "/api/v1/persistentvolumes")["items"]
+            yield from _checks.directory_in_use(values, volumes, namespace)
         yield from _missing_families(cluster, namespace, values.get("openlsp_ip_families"))
     except _cluster.ClusterError as error:
         yield f"openlsp_kubeconfig: {error}"
@@ -185,7 +199,7 @@ def _checked(name: str, value: Any, option: dict) -> Any:
         raise ValueError(f"it is not set; choose one of {', '.join(option['choices'])}")
     if option["type"] in ("list", "dict") and isinstance(value, str):
         # An argument spec would split it at its commas; the roles take it as it is, character by character.
-        raise ValueError(f"{value!r} is text, not a {option['type']}; on the command line write -e '{{\"{name}\": ...}}' in JSON")
+        raise ValueError(f"it is text, not a {option['type']}; on the command line write -e '{{\"{name}\": ...}}' in JSON")
     spec = {key: option[key] for key in ("type", "elements", "choices", "no_log", "options") if key in option}
     result = ArgumentSpecValidator({name: spec}).validate({name: value})
     if result.error_messages:

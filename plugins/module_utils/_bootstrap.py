@@ -26,8 +26,11 @@ SPARE_BYTES = 1_000_000_000
 REMEDIES = {
     "Host key verification failed": "set bitcoind_bootstrap_host_key to the line in that machine's /etc/ssh/ssh_host_ed25519_key.pub",
     "Permission denied": "forward an agent whose key may log in there, or name the key in bitcoind_bootstrap_key_file",
+    # dash says "rsync: not found", bash "rsync: command not found".
     "python3: not found": "install Python there",
+    "python3: command not found": "install Python there",
     "rsync: not found": "install rsync there",
+    "rsync: command not found": "install rsync there",
 }
 
 
@@ -135,8 +138,12 @@ def left_the_chain(program: str) -> bool:
 
 def explained(complaint: str) -> str:
     """What ssh or rsync said last, with the remedy where the role has one."""
-    last = (complaint.strip().splitlines() or ["the connection ended"])[-1]
-    return next((f"{last.rstrip('.')}; {remedy}" for words, remedy in REMEDIES.items() if words in last), last)
+    lines = [line for line in complaint.strip().splitlines() if line.strip()] or ["the connection ended"]
+    known = next(((line, remedy) for line in reversed(lines) for words, remedy in REMEDIES.items() if words in line), None)
+    if known:
+        return f"{known[0].rstrip('.')}; {known[1]}"
+    # rsync ends with a line that says in which of its own files it gave up.
+    return ([line for line in lines if not line.startswith("rsync error:")] or lines)[-1]
 
 
 def progress(total: int, before: int, staged: int, seconds: float) -> str:

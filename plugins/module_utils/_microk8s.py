@@ -177,7 +177,8 @@ def plan(wanted: Wanted, found: Found) -> Plan:
     return Plan(
         disable=replaced, upgrade=here != there or found.snap.channel != wanted.channel,
         hold="held" not in found.snap.notes, join=bool(wanted.user) and not found.member,
-        enable=tuple(name for name in addons if name in replaced or not present.get(name)))
+        # What was there is there again, whoever enabled it.
+        enable=tuple(name for name in ADDONS if name in replaced or (name in addons and not present.get(name))))
 
 
 def _refuse(wanted: Wanted, found: Found, snap: Snap) -> None:

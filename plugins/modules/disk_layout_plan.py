@@ -164,8 +164,14 @@ class Machine:
             return layout.Place("other")
         entries = tuple(sorted(os.listdir(path)))
         sealed = "i" in self._run("lsattr", "-d", path)[1].partition(" ")[0]
-        used = int(self._run("du", "--summarize", "--block-size=1", path)[1].split()[0]) if volume.copy and entries else 0
-        return layout.Place("directory", entries, sealed, used)
+        return layout.Place("directory", entries, sealed, self._used(path) if volume.copy and entries else 0)
+
+    def _used(self, path: str) -> int:
+        """Bytes. du counts the rest where it may not read something, or a file goes away meanwhile, and says so by its exit code."""
+        _code, output, errors = self._module.run_command(["du", "--summarize", "--block-size=1", path])
+        if not output.split():
+            raise layout.LayoutError(f"{path} cannot be measured: {errors.strip()}")
+        return int(output.split()[0])
 
     def _json(self, *command: str) -> dict:
         code, output = self._run(*command)

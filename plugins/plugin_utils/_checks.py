@@ -310,6 +310,40 @@ def other_volume(values: Mapping[str, Any], statefulset: Mapping[str, Any], name
         yield f"{role}_storage_size: {size}, but the volume of {role} in namespace {namespace} was asked for with {before}; set it back: {grow}"
 
 
+def directory_in_use(values: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]], namespace: str) -> Iterator[str]:
+    """Where a directory of a machine belongs to something else in the cluster. volumes: its PersistentVolumes."""
+    for role in ("bitcoind", "lnd"):
+        path, own = values[f"{role}_storage_local_path"], f"{namespace}-{role}"
+        for each in volumes if path else ():
+            name, claim = each["metadata"]["name"], each["spec"].get("claimRef") or {}
+            if name == own and each.get("status", {}).get("phase") == "Released":
+                yield (f"{role}_storage_local_path: {path}: its claim was deleted, and Kubernetes gives the entry of a claim that is gone to no other; "
+                       f"kubectl delete persistentvolume {name}, which leaves what is in the directory, and run this again")
+            elif name != own and _place(each) == (values[f"{role}_storage_local_node"], path.rstrip("/")):
+                yield (f"{role}_storage_local_path: {path} is the volume of {claim.get('namespace')}/{claim.get('name')}, and of one directory two programs "
+                       f"make a ruin; name another one, or, where that namespace is gone, kubectl delete persistentvolume {name}")
+
+
+def _place(volume: Mapping[str, Any]) -> tuple[str, str]:
+    """Node and directory of a PersistentVolume as the roles make them; of others whatever is there."""
+    spec = volume["spec"]
+    terms = spec.get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", [])
+    nodes = [node for term in terms for each in term.get("matchExpressions", []) for node in each.get("values", [])]
+    return ",".join(nodes), spec.get("local", {}).get("path", "").rstrip("/")
+
+
+def neighbours(host: str, values: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Where two hosts would be one node. others: the variables of each other host of the inventory's lightning_nodes, as far as they are set."""
+    for name, theirs in sorted(others.items()):
+        if (theirs.get("openlsp_namespace") or name) == values["namespace_name"]:
+            yield (f"openlsp_namespace: {host} and {name} both are {values['namespace_name']}, and one Lightning node is one namespace; "
+                   "set it for each host, not for the group")
+        for role in ("bitcoind", "lnd"):
+            path, node = (f"{role}_storage_local_{what}" for what in ("path", "node"))
+            if values[path] and (values[path], values[node]) == (theirs.get(path), theirs.get(node)):
+                yield f"{path}: {values[path]} on {values[node]} is {name}'s too, and of one directory two programs make a ruin; name another one for each host"
+
+
 def _storage(values: Mapping[str, Any]) -> Iterator[str]:
     for role in ("bitcoind", "lnd"):
         size, claim, path, node = (values[f"{role}_storage_{what}"] for what in ("size", "claim", "local_path", "local_node"))

@@ -458,6 +458,14 @@ def test_new_root_keys_are_asked_of_a_locked_lnd_and_the_old_macaroon_is_proved_
     assert admin_secret.written == []  # LND writes its files anew, and these are published.
 
 
+@pytest.mark.parametrize("check_mode", [False, True], ids=["run", "check"])
+def test_an_lnd_that_could_not_be_opened_again_is_not_taken_down(lnd_says, stateless_lnd, old_admin, pod, namespace, check_mode):
+    namespace.password(None)
+    with pytest.raises(Refused, match="the Secret lnd-wallet-password of namespace alice is gone; run the role again"):
+        lnd_says("RPC_ACTIVE", lnd=stateless_lnd, state="rekeyed", check_mode=check_mode)
+    assert (pod.deletions, pod.scripts, old_admin in stateless_lnd.accepted) == ([], [], True)
+
+
 def test_an_old_macaroon_that_still_opens_lnd_is_an_error(lnd_says, stateless_lnd, old_admin, pod, monkeypatch):
     del pod, old_admin
     monkeypatch.setattr(stateless_lnd, "accepts", lambda *_call: None)
@@ -499,6 +507,16 @@ def test_check_mode_leaves_the_root_keys_alone(lnd_says, stateless_lnd, old_admi
 
 def test_the_password_that_is_there_stays(step, namespace):
     assert (step().prepare()["changed"], namespace.created) == (False, [])
+
+
+def test_a_file_with_another_password_is_told_and_the_secret_stays(step, namespace, path):
+    """As after a new SD card, where a run without the file made a new password for a wallet that it could not see."""
+    on_disk(path)
+    assert "warnings" not in step().prepare()
+    namespace.password(b"another password")
+    told, = step().prepare()["warnings"]
+    assert "has another password than the Secret lnd-wallet-password" in told and PASSWORD not in told and "another password " not in told.split("Secret")[1]
+    assert namespace.created == []
 
 
 def test_a_new_password_is_long_and_random(step, namespace):

@@ -21,7 +21,7 @@ NETWORK = {"type": "str", "choices": ["mainnet", "regtest"]}
     ("550", {"type": "int"}, 550),
     (31.1, {"type": "str"}, "31.1"),
     ("yes", {"type": "bool"}, True),
-    ("one,two", {"type": "list", "elements": "str"}, ["one", "two"]),
+    ([1, 2], {"type": "list", "elements": "str"}, ["1", "2"]),
     ("regtest", NETWORK, "regtest"),
 ], ids=["int", "str", "bool", "list", "choice"])
 def test_a_value_gets_the_type_of_its_argument_spec(value, option, typed):
@@ -179,7 +179,8 @@ def of_cluster(api, kubeconfig):
         api.lay("POST", REVIEWS, lambda call: {"status": {"allowed": " ".join(filter(None, (
             asked_for(call)["verb"], asked_for(call)["resource"], asked_for(call)["subresource"]))) not in forbidden}})
         return list(_cluster_mistakes({"namespace_name": "alice", "namespace_create": create, "lnd_network": "signet",
-                                       "openlsp_kubeconfig": str(kubeconfig), "openlsp_context": None, **more}))
+                                       "openlsp_kubeconfig": str(kubeconfig), "openlsp_context": None,
+                                       "bitcoind_storage_local_path": "", "lnd_storage_local_path": "", **more}))
     return found
 
 
@@ -224,6 +225,26 @@ def test_a_volume_that_is_to_be_another_is_named(api, of_cluster):
         "spec": {"volumeClaimTemplates": [{"spec": {"resources": {"requests": {"storage": "20Gi"}}}}]}}]})
     found, = of_cluster(**wanted)
     assert found.startswith("lnd_storage_size: 40Gi, but the volume of lnd in namespace alice was asked for with 20Gi")
+
+
+def test_a_directory_that_another_namespace_has_is_named(api, of_cluster):
+    api.lay("GET", "/api/v1/persistentvolumes", {"items": [{
+        "metadata": {"name": "bob-lnd"}, "spec": {"claimRef": {"namespace": "bob", "name": "data-lnd-0"}, "local": {"path": "/srv/lnd"}}}]})
+    found, = of_cluster(lnd_storage_local_path="/srv/lnd", lnd_storage_local_node="")
+    assert found.startswith("lnd_storage_local_path: /srv/lnd is the volume of bob/data-lnd-0")
+
+
+@pytest.mark.parametrize("kind, value", [("list", "shop,till"), ("dict", "color=red")])
+def test_text_in_the_place_of_a_list_is_refused(kind, value):
+    with pytest.raises(ValueError, match=f"^it is text, not a {kind}; on the command line write -e"):
+        _checked("lnd_x", value, {"type": kind})
+
+
+def test_what_is_inside_of_a_list_is_checked_too():
+    option = {"type": "list", "elements": "dict", "options": {"name": {"type": "str"}, "expires": {"type": "int"}, "preset": {"type": "str"}}}
+    assert _checked("lnd_consumers", [{"name": "shop", "expires": "90"}], option) == [{"name": "shop", "expires": 90}]
+    with pytest.raises(ValueError, match="iprange"):
+        _checked("lnd_consumers", [{"name": "shop", "iprange": "10.0.0.0/8"}], option)
 
 
 def test_only_what_holds_data_of_a_network_is_looked_at(api, of_cluster):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.openlsp.node.plugins.module_utils._bootstrap import (
-    MAGICS, BootstrapError, Source, Step, Target, left_the_chain, login_and_path, next_step, progress, refuse)
+    MAGICS, BootstrapError, Source, Step, Target, explained, left_the_chain, login_and_path, next_step, progress, refuse)
 
 CORE = "Bitcoin Core version v31.1.0"
 SOURCE = Source(directory="/home/bitcoin/.bitcoin", parts=["blocks", "chainstate", "indexes"], running=False, magic="f9beb4d9",
@@ -145,3 +145,16 @@ def test_progress_tells_share_and_speed():
 
 def test_progress_of_what_became_less_is_no_negative_speed():
     assert progress(0, 5, 0, 60) == "0 % of 0.0 MB, 0.0 MB/s"
+
+
+@pytest.mark.parametrize(("said", "told"), [
+    ("", "the connection ended"),
+    ("pi@umbrel: Permission denied (publickey).", "pi@umbrel: Permission denied (publickey); forward an agent whose key may log in there"),
+    ("bash: line 1: rsync: command not found\nrsync: connection unexpectedly closed (0 bytes received so far) [Receiver]\n"
+     "rsync error: error in rsync protocol data stream (code 12) at io.c(232) [Receiver=3.2.7]", "bash: line 1: rsync: command not found; install rsync there"),
+    ("rsync: [receiver] write failed: No space left on device (28)\nrsync error: error in file IO (code 11) at receiver.c(381)",
+     "rsync: [receiver] write failed: No space left on device (28)"),
+    ("rsync error: timeout in data send/receive (code 30)", "rsync error: timeout in data send/receive (code 30)")],
+    ids=["nothing", "ssh", "no-rsync-there", "full", "its-own-words-alone"])
+def test_the_cause_is_told_and_not_that_rsync_ended(said, told):
+    assert explained(said).startswith(told)

@@ -11,7 +11,9 @@ from ansible_collections.openlsp.node.plugins.plugin_utils._checks import (
     SHARED,
     THRESHOLDS,
     contradictions,
+    directory_in_use,
     machines,
+    neighbours,
     observability,
     other_volume,
     size_in_bytes,
@@ -434,3 +436,35 @@ def test_who_wants_a_larger_volume_is_told_how():
     found, = other_volume({**AS_IT_COMES, "lnd_storage_size": "40Gi"}, in_use("20Gi"), "alice")
     assert """patch pvc data-lnd-0 -p '{"spec":{"resources":{"requests":{"storage":"40Gi"}}}}'""" in found
     assert "kubectl -n alice delete statefulset lnd --cascade=orphan" in found
+
+
+def directory(name, path="/srv/lightning/lnd", node="pi", phase="Bound", claim="alice/data-lnd-0"):
+    namespace, _slash, claim = claim.partition("/")
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    return {"metadata": {"name": name}, "status": {"phase": phase}, "spec": {
+        "claimRef": {"namespace": namespace, "name": claim}, "local": {"path": path},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}}
+
+
+@pytest.mark.parametrize(("volume", "complaint"), [
+    (directory("alice-lnd"), None), (directory("bob-lnd", path="/srv/lightning/bob"), None), (directory("bob-lnd", node="pi2"), None),
+    ({"metadata": {"name": "pvc-1"}, "spec": {"hostPath": {"path": "/srv/lightning/lnd"}}}, None),
+    (directory("alice-lnd", phase="Released"), "kubectl delete persistentvolume alice-lnd"),
+    (directory("bob-lnd", claim="bob/data-lnd-0"), "/srv/lightning/lnd is the volume of bob/data-lnd-0"),
+    (directory("bob-lnd", path="/srv/lightning/lnd/"), "is the volume of")],
+    ids=["its-own", "another-directory", "of-another-machine", "no-local-one", "its-claim-is-gone", "another-namespaces", "in-another-spelling"])
+def test_a_directory_belongs_to_one_volume(volume, complaint):
+    found = list(directory_in_use({**AS_IT_COMES, **MY_DIRECTORY}, [volume], "alice"))
+    assert [complaint in each for each in found] == [True] if complaint else found == []
+
+
+def test_without_a_directory_no_volume_is_looked_at():
+    assert list(directory_in_use(AS_IT_COMES, [directory("alice-lnd", phase="Released")], "alice")) == []
+
+
+@pytest.mark.parametrize(("theirs", "blames"), [
+    ({}, []), ({"openlsp_namespace": "bob"}, []), (MY_DIRECTORY | {"lnd_storage_local_node": "pi2"}, []), ({"openlsp_namespace": "alice"}, ["openlsp_namespace"]),
+    (MY_DIRECTORY, ["lnd_storage_local_path"]), ({"openlsp_namespace": "alice", **MY_DIRECTORY}, ["openlsp_namespace", "lnd_storage_local_path"])],
+    ids=["another", "another-by-name", "the-directory-of-another-machine", "one-namespace", "one-directory", "both"])
+def test_two_hosts_are_two_nodes(theirs, blames):
+    assert blamed(neighbours("alice", {**AS_IT_COMES, **MY_DIRECTORY}, {"bob": theirs})) == blames

@@ -373,8 +373,8 @@ def _refusal(wanted: Layout, found: Found) -> str | None:
     if wanted.confirmed and wanted.confirmed != disk.serial:
         return f"disk_layout_confirm_serial is {wanted.confirmed}, which is another disk; correct one of the two"
     if elsewhere and disk in carriers:
-        return (f"the volume group {GROUP} is also on {elsewhere}. Where it is one group over both (sudo pvs -o +vg_uuid), take the further disk out of it with "
-                "pvmove and vgreduce; where they are two groups of one name, unplug the disk that is not meant")
+        return (f"the volume group {GROUP} is also on {elsewhere}. Where it is one group over both (sudo pvs -o +vg_uuid), take the further disk out of it "
+                "with pvmove and vgreduce; where they are two groups of one name, unplug the disk that is not meant")
     if elsewhere:
         return f"it is not the data disk{_and_group(elsewhere)}; the link has moved, or name that disk"
     if disk.read_only:
@@ -569,7 +569,8 @@ def _allocation(wanted: Layout, found: Found) -> tuple[list[Step], str | None]:
     there = pool.volumes.get(rest.name) if rest else None
     if free < 0 or (rest and not there and free < SMALLEST):
         need = -free if free < 0 else SMALLEST - free
-        return [], f"{readable(need)} are missing: {'; '.join(step.says for step in steps)}, and {readable(pool.free)} are free; make smaller what is new, or free room by hand: nothing here shrinks a volume"
+        return [], (f"{readable(need)} are missing: {'; '.join(step.says for step in steps)}, and {readable(pool.free)} are free; make smaller what is new, "
+                    "or free room by hand: nothing here shrinks a volume")
     if rest and not there:
         steps.append(Step("create", rest.name, "100%FREE", f"{rest.name}: make a volume of the rest, {readable(free)}"))
     elif rest and free >= pool.extent and free > there.size * TOLERANCE:

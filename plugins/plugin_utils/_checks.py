@@ -302,7 +302,7 @@ def other_volume(values: Mapping[str, Any], statefulset: Mapping[str, Any], name
         which = f"local_path: {path}" if path else f"class: {wanted_class or 'empty'}"
         yield f"{role}_storage_{which}, but the volume of {role} in namespace {namespace} was made {made}; nothing brings its data along: set it back"
     before = templates[0]["resources"]["requests"]["storage"]
-    if size_in_bytes(before) != size_in_bytes(size) is not None:
+    if size_in_bytes(size) not in (None, size_in_bytes(before)):
         grow = ("nothing enforces it for a directory" if there == "" else
                 f"""or, where its StorageClass can enlarge volumes: kubectl -n {namespace} patch pvc data-{role}-0 -p """
                 f"""'{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}', then """
@@ -354,7 +354,8 @@ def _storage(values: Mapping[str, Any]) -> Iterator[str]:
         if bool(path) != bool(node):
             yield f"{role}_storage_local_node: a local path needs the name of its node; set both or none"
     prune, size = values["bitcoind_prune_mib"], values["bitcoind_storage_size"]
-    if values["bitcoind_network"] == "mainnet" and not prune and not values["bitcoind_storage_claim"] and (size_in_bytes(size) or MAINNET_BYTES) < MAINNET_BYTES:
+    whole = values["bitcoind_network"] == "mainnet" and not prune and not values["bitcoind_storage_claim"]
+    if whole and (size_in_bytes(size) or MAINNET_BYTES) < MAINNET_BYTES:
         yield (f"bitcoind_storage_size: {size}, but the whole chain takes {MAINNET_BYTES // 10**9} GB on mainnet and grows; set 1500Gi, "
                "or bitcoind_prune_mib to what it may keep")
     if prune and prune < 550:

@@ -420,7 +420,7 @@ def test_a_volume_as_the_inventory_has_it_is_no_mistake(chosen, there):
 @pytest.mark.parametrize(("chosen", "there", "complaint"), [
     ({"lnd_storage_size": "40Gi"}, in_use(), "lnd_storage_size: 40Gi, but the volume of lnd in namespace alice was asked for with 20Gi"),
     ({"lnd_storage_size": "40Gi", **MY_DIRECTORY}, in_use(**FROM_A_DIRECTORY), "nothing enforces it for a directory"),
-    ({"lnd_storage_class": "fast"}, in_use(), "lnd_storage_class: fast, but the volume of lnd in namespace alice was made by the cluster's default StorageClass"),
+    ({"lnd_storage_class": "fast"}, in_use(), "lnd_storage_class: fast, but the volume of lnd in namespace alice was made by the cluster's default"),
     ({}, in_use(storageClassName="fast"), "lnd_storage_class: empty, but the volume of lnd in namespace alice was made by the StorageClass fast"),
     (MY_DIRECTORY, in_use(), "lnd_storage_local_path: /srv/lightning/lnd, but the volume of lnd in namespace alice was made by the cluster's default"),
     ({}, in_use(**FROM_A_DIRECTORY), "made from a directory of a machine"),
@@ -463,7 +463,8 @@ def test_without_a_directory_no_volume_is_looked_at():
 
 
 @pytest.mark.parametrize(("theirs", "blames"), [
-    ({}, []), ({"openlsp_namespace": "bob"}, []), (MY_DIRECTORY | {"lnd_storage_local_node": "pi2"}, []), ({"openlsp_namespace": "alice"}, ["openlsp_namespace"]),
+    ({}, []), ({"openlsp_namespace": "bob"}, []), (MY_DIRECTORY | {"lnd_storage_local_node": "pi2"}, []),
+    ({"openlsp_namespace": "alice"}, ["openlsp_namespace"]),
     (MY_DIRECTORY, ["lnd_storage_local_path"]), ({"openlsp_namespace": "alice", **MY_DIRECTORY}, ["openlsp_namespace", "lnd_storage_local_path"])],
     ids=["another", "another-by-name", "the-directory-of-another-machine", "one-namespace", "one-directory", "both"])
 def test_two_hosts_are_two_nodes(theirs, blames):

@@ -39,6 +39,18 @@ def test_second_run_in_check_mode_with_diff_changes_nothing(core, settled):
     assert versions(core) == secrets
 
 
+def test_check_mode_does_not_wait_for_an_lnd_that_is_down(api, core, carol):
+    """Of what it would publish then it knows nothing; the run itself starts it first."""
+    apps = kubernetes.client.AppsV1Api(api)
+    apps.patch_namespaced_stateful_set("lnd", carol.name, {"spec": {"replicas": 0}})
+    try:
+        eventually(lambda: not [pod for pod in core.list_namespaced_pod(carol.name).items if pod.metadata.name == "lnd-0"], "the pod stays")
+        assert "openlsp.node.lnd : Apply the manifests of LND" in carol.settle("--check").changed_tasks
+    finally:
+        apps.patch_namespaced_stateful_set("lnd", carol.name, {"spec": {"replicas": 1}})
+    assert carol.identity()
+
+
 def test_deleted_pod_comes_back_unlocked_with_the_same_identity(core, lnd, before):
     old = core.read_namespaced_pod("lnd-0", "alice").metadata.uid
     core.delete_namespaced_pod("lnd-0", "alice")

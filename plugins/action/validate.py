@@ -130,12 +130,13 @@ def _unwritable(path: Path) -> Iterator[str]:
 
 
 def _others(task_vars: dict) -> dict[str, Mapping]:
-    """The variables of the other Lightning nodes of this inventory that have the same cluster."""
+    """The variables of the other Lightning nodes of this run that have the same cluster. With --limit, -e may be meant for one host alone."""
     host, hosts = task_vars["inventory_hostname"], task_vars["hostvars"]
 
     def cluster(of: str) -> list:
         return [hosts[of].get(name) for name in ("openlsp_kubeconfig", "openlsp_context")]
-    return {each: hosts[each] for each in task_vars["groups"].get("lightning_nodes", ()) if each != host and cluster(each) == cluster(host)}
+    return {each: hosts[each] for each in task_vars["groups"].get("lightning_nodes", ())
+            if each in task_vars["ansible_play_hosts_all"] and each != host and cluster(each) == cluster(host)}
 
 
 def _cluster_mistakes(values: dict) -> Iterator[str]:

@@ -303,11 +303,11 @@ def other_volume(values: Mapping[str, Any], statefulset: Mapping[str, Any], name
         yield f"{role}_storage_{which}, but the volume of {role} in namespace {namespace} was made {made}; nothing brings its data along: set it back"
     before = templates[0]["resources"]["requests"]["storage"]
     if size_in_bytes(size) not in (None, size_in_bytes(before)):
-        grow = ("nothing enforces it for a directory" if there == "" else
-                f"""or, where its StorageClass can enlarge volumes: kubectl -n {namespace} patch pvc data-{role}-0 -p """
+        grow = (": nothing enforces it for a directory" if there == "" else
+                f""", or, where its StorageClass can enlarge volumes: kubectl -n {namespace} patch pvc data-{role}-0 -p """
                 f"""'{{"spec":{{"resources":{{"requests":{{"storage":"{size}"}}}}}}}}', then """
                 f"kubectl -n {namespace} delete statefulset {role} --cascade=orphan, which leaves the pod running, and the site again")
-        yield f"{role}_storage_size: {size}, but the volume of {role} in namespace {namespace} was asked for with {before}; set it back: {grow}"
+        yield f"{role}_storage_size: {size}, but the volume of {role} in namespace {namespace} was asked for with {before}; set it back{grow}"
 
 
 def directory_in_use(values: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]], namespace: str) -> Iterator[str]:

@@ -58,7 +58,7 @@ _LOG = "Read its log with kubectl logs; correct what it complains of in the inve
 # docs/verify.md has the same table, and a test compares the two.
 KINDS = {
     "program-missing": Kind("error", "A part of the node does not exist", _SITE),
-    "scaled-to-zero": Kind("error", "A part of the node is switched off", "Scale its StatefulSet to 1, or run the site."),
+    "scaled-to-zero": Kind("error", "A part of the node is switched off", "Scale its StatefulSet to 1: kubectl scale statefulset NAME --replicas=1."),
     "not-running": Kind("error", "A pod does not run", "Do what the evidence asks for; kubectl describe pod shows all of it."),
     "crash-looping": Kind("error", "A program ends again and again", _LOG),
     "not-ready": Kind("error", "A pod runs and is not ready", _LOG),

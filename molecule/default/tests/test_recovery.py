@@ -39,15 +39,16 @@ def test_second_run_in_check_mode_with_diff_changes_nothing(core, settled):
     assert versions(core) == secrets
 
 
-def test_check_mode_does_not_wait_for_an_lnd_that_is_down(api, core, carol):
-    """Of what it would publish then it knows nothing; the run itself starts it first."""
-    apps = kubernetes.client.AppsV1Api(api)
-    apps.patch_namespaced_stateful_set("lnd", carol.name, {"spec": {"replicas": 0}})
+def test_check_mode_does_not_wait_for_an_lnd_that_is_down(core, carol):
+    """Of what it would publish then it knows nothing; the run itself waits until LND is there."""
+    node = core.list_node().items[0].metadata.name
+    core.patch_node(node, {"spec": {"unschedulable": True}})
     try:
-        eventually(lambda: not [pod for pod in core.list_namespaced_pod(carol.name).items if pod.metadata.name == "lnd-0"], "the pod stays")
-        assert "openlsp.node.lnd : Apply the manifests of LND" in carol.settle("--check").changed_tasks
+        carol.restart_lnd()
+        eventually(lambda: not carol.answers(), "LND goes on")
+        assert carol.settle("--check").changed == {carol.name: 1}
     finally:
-        apps.patch_namespaced_stateful_set("lnd", carol.name, {"spec": {"replicas": 1}})
+        core.patch_node(node, {"spec": {"unschedulable": False}})
     assert carol.identity()
 
 

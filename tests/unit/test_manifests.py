@@ -316,7 +316,8 @@ def test_lnd_listens_where_the_cluster_has_addresses_and_announces_names_as_name
         "listen=[::]:9735", "externalip=8.8.8.8:9735", "externalip=[2001:4860::8]:9735", "externalhosts=node.example.org:9735",
         "rpclisten=0.0.0.0:10009", "rpclisten=[::]:10009", "restlisten=0.0.0.0:8080", "restlisten=[::]:8080"]
     assert lines_of(manifests, "host-port", *options[:3]) == ["listen=0.0.0.0:9735", "rpclisten=0.0.0.0:10009", "restlisten=0.0.0.0:8080"]
-    assert lines_of(manifests, "load-balancer", *options[:3]) == ["listen=[::]:9735", "rpclisten=[::]:10009", "restlisten=[::]:8080"]
+    assert lines_of(manifests, "load-balancer", *options[:3]) == [
+        "listen=[::]:9735", "rpclisten=127.0.0.1:10009", "rpclisten=[::]:10009", "restlisten=127.0.0.1:8080", "restlisten=[::]:8080"]
 
 
 @pytest.mark.parametrize("role", [path for path in ROLES if path.name == "bitcoind"], indirect=True)

@@ -9,21 +9,28 @@ from conftest import eventually, on_node, running
 
 pytestmark = pytest.mark.long
 
-# In a pod's network: what it begins itself, by where it goes. Answers, such as those to the kubelet's probes, do not count.
-COUNT = """
+# In a pod's network: how often it turns to Tor, and where else it goes. Answers, such as those to the kubelet's probes, are nothing that it begins; those on
+# connections from before these rules come from a port on which it listens.
+RULES = """
 table inet witness {{
   counter tor {{ }}
-  counter other {{ }}
+  set elsewhere {{ type ipv4_addr . inet_proto . inet_service; flags dynamic; }}
+  set elsewhere6 {{ type ipv6_addr . inet_proto . inet_service; flags dynamic; }}
   chain output {{
     type filter hook output priority 0;
     oifname "lo" accept
     ct direction reply accept
-    ip daddr {tor} counter name tor accept
+    tcp sport {{ {listening} }} accept
+    ip daddr {{ {tor} }} counter name tor accept
+    ip6 daddr {{ {tor6} }} counter name tor accept
     ip daddr {{ {allowed} }} accept
-    meta l4proto {{ tcp, udp }} counter name other
+    ip6 daddr {{ {allowed6} }} accept
+    meta l4proto {{ tcp, udp }} add @elsewhere {{ ip daddr . meta l4proto . th dport }}
+    meta l4proto {{ tcp, udp }} add @elsewhere6 {{ ip6 daddr . meta l4proto . th dport }}
   }}
 }}
 """
+LISTENING = {"bitcoind": "18443, 18444, 18445, 28332, 28333, 28334, 28335", "lnd": "8080, 8989, 9735, 10009"}
 NODES, PROGRAMS = ("alice", "bob"), ("bitcoind", "lnd")
 
 
@@ -53,22 +60,25 @@ class Witness:
     """The counters in one pod's network."""
 
     def __init__(self, core, namespace: str, program: str) -> None:
-        address = {name: core.read_namespaced_service(name, namespace).spec.cluster_ip for name in ("tor", "bitcoind")}
-        dns = core.read_namespaced_service("kube-dns", "kube-system").spec.cluster_ip
+        def addresses(*services: tuple[str, str], six: bool) -> str:
+            every = (core.read_namespaced_service(name, where).spec.cluster_ips for where, name in services)
+            return ", ".join(each for ips in every for each in ips if (":" in each) == six)
+        tor, allowed = [(namespace, "tor")], [("kube-system", "kube-dns"), *([(namespace, "bitcoind")] if program == "lnd" else [])]
         uid = running(core, namespace, f"{program}-0").metadata.uid.replace("-", "[-_]")
         self._pid = on_node("sh", "-c", f"grep -l {uid} /proc/[0-9]*/cgroup").stdout.split()[0].split("/")[2]
         self._nft("delete table inet witness")
-        rules = COUNT.format(tor=address["tor"], allowed=f"{address['bitcoind']}, {dns}" if program == "lnd" else dns)
-        made = self._nft(rules)
+        made = self._nft(RULES.format(listening=LISTENING[program], tor=addresses(*tor, six=False), tor6=addresses(*tor, six=True),
+                                      allowed=addresses(*allowed, six=False), allowed6=addresses(*allowed, six=True)))
         assert made.returncode == 0, made.stderr
 
     def _nft(self, commands: str):
         return on_node("sh", "-c", f"nsenter -t {self._pid} -n nft -f - <<'END'\n{commands}\nEND")
 
-    def packets(self) -> dict[str, int]:
-        """By counter."""
-        listed = json.loads(on_node("nsenter", "-t", self._pid, "-n", "nft", "-j", "list", "counters", "table", "inet", "witness").stdout)
-        return {each["counter"]["name"]: each["counter"]["packets"] for each in listed["nftables"] if "counter" in each}
+    def seen(self) -> tuple[int, list]:
+        """Packets to Tor, and every other address that it turned to, with protocol and port."""
+        listed = json.loads(on_node("nsenter", "-t", self._pid, "-n", "nft", "-j", "list", "table", "inet", "witness").stdout)["nftables"]
+        elsewhere = [each["set"].get("elem", []) for each in listed if "set" in each]
+        return next(each["counter"]["packets"] for each in listed if "counter" in each), [address for elements in elsewhere for address in elements]
 
 
 def test_alice_pays_bob_over_onions_alone(core, lnd, tor_only, addresses):
@@ -97,9 +107,9 @@ def test_alice_pays_bob_over_onions_alone(core, lnd, tor_only, addresses):
     assert paid["result"]["status"] == "SUCCEEDED", paid
     eventually(lambda: int(bob.call("GET", "/v1/channels")["channels"][0]["local_balance"]) == before + 1000, "bob's balance does not grow", 30)
 
-    counted = {"/".join(who): witness.packets() for who, witness in witnesses.items()}
-    assert {who: packets["other"] for who, packets in counted.items() if packets["other"]} == {}
-    assert counted["alice/lnd"]["tor"] > 0
+    seen = {"/".join(who): witness.seen() for who, witness in witnesses.items()}
+    assert {who: elsewhere for who, (_tor, elsewhere) in seen.items() if elsewhere} == {}
+    assert seen["alice/lnd"][0] > 0
 
 
 def _try(call):

@@ -27,8 +27,8 @@ def core(name: str) -> kubernetes.client.CoreV1Api:
 
 
 def keys(api: kubernetes.client.CoreV1Api, namespace: str) -> dict[str, kubernetes.client.V1Secret]:
-    """The Secrets of a node's onion services, by name."""
-    return {each.metadata.name: each for each in api.list_namespaced_secret(namespace).items if each.metadata.name.startswith("tor-onion-")}
+    """The Secrets of a node's onion services and of their clients, by name."""
+    return {each.metadata.name: each for each in api.list_namespaced_secret(namespace).items if each.metadata.name.startswith(("tor-onion-", "tor-client-"))}
 
 
 def carry(old: str, new: str) -> None:
@@ -58,7 +58,7 @@ def compare(old: str, new: str) -> list[str]:
 
 def identity(node: str, namespace: str) -> str:
     """LND's public key, as it says itself."""
-    call = ["podman", "exec", f"openlsp-{node}", "microk8s", "kubectl", "-n", namespace, "exec", "lnd-0", "--",
+    call = ["podman", "exec", f"openlsp-{node}", "/snap/bin/microk8s", "kubectl", "-n", namespace, "exec", "lnd-0", "--",
             "lncli", "--lnddir=/data", "--network=regtest", "getinfo"]
     return json.loads(subprocess.run(call, check=True, timeout=60, stdout=subprocess.PIPE).stdout)["identity_pubkey"]
 
